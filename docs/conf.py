@@ -1,0 +1,40 @@
+"""Sphinx's configuration. `scripts/docs` builds the documentation and treats every warning as an error."""
+
+from importlib.metadata import version as version_of
+
+from sphinx.application import Sphinx
+
+project = "zk-sansio"
+author = "the zk-sansio contributors"
+project_copyright = author
+release = version = version_of("zk-sansio")
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinxcontrib_trio",
+]
+exclude_patterns = ["_build"]
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_preserve_defaults = True
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True  # a field described in its class's docstring is not a second description of the field
+
+myst_enable_extensions = ["colon_fence"]
+myst_heading_anchors = 3
+
+html_theme = "furo"
+html_title = f"{project} {release}"
+
+
+def skip_generated(_app: Sphinx, _what: str, _name: str, thing: object, skip: bool, _options: object) -> bool:
+    """Leave out the fields of a NamedTuple that have only the text Python gave them."""
+    return skip or (thing.__doc__ or "").startswith("Alias for field number ")
+
+
+def setup(app: Sphinx) -> None:
+    """Called by Sphinx."""
+    app.connect("autodoc-skip-member", skip_generated)

@@ -1,0 +1,281 @@
+"""Between the session and those who call: who waits for what, and who hears of which event."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar, cast
+
+from ..errors import ConnectError, SuspendedError, ZooKeeperError
+from ..session import (
+    Batch,
+    Call,
+    Notice,
+    Notification,
+    Rearmed,
+    Session,
+    SessionState,
+    StateChanged,
+    Waitable,
+    Watcher,
+    WatchersLost,
+    WatchEvent,
+)
+from ..wire import Request
+from ._runtime import Runtime
+
+__all__ = ["Engine", "OnExpiry", "StateListener", "Subscriber"]
+
+R = TypeVar("R")
+
+OnExpiry: TypeAlias = Literal["renew", "raise"]
+
+_log = logging.getLogger("zk_sansio")
+
+
+class Subscriber(Watcher):
+    """A watcher that is told what happens to it."""
+
+    __slots__ = ()
+
+    def changed(self, event: WatchEvent) -> None:
+        """The watch fired."""
+        raise NotImplementedError
+
+    def rearmed(self, new_session: bool) -> None:
+        """The connection was away, and events may have been missed."""
+        raise NotImplementedError
+
+    def lost(self, error: ZooKeeperError) -> None:
+        """The session is over, and the watch with it."""
+        raise NotImplementedError
+
+
+def _subscribers(watchers: Sequence[Watcher]) -> Sequence[Subscriber]:
+    """Every watcher of this package's clients is a subscriber; the session alone does not know."""
+    return cast("Sequence[Subscriber]", watchers)
+
+
+class StateListener(Protocol):
+    """Someone who wants to know each state."""
+
+    def state_changed(self, state: SessionState) -> None:
+        """Take the new state."""
+
+
+class Engine:
+    """Drives one session after another, for any number of callers.
+
+    Args:
+        session: the first session.
+        runtime: the port to the world.
+        on_expiry: what follows an expired session: a new one, or the end of the client.
+
+    Attributes:
+        session: the session in use.
+        error: why the client is at its end; None while it is not.
+        ended_by: the expiry that is to end the client's scope; None if there is none.
+    """
+
+    def __init__(self, session: Session, runtime: Runtime, on_expiry: OnExpiry = "renew") -> None:
+        self.session = session
+        self.runtime = runtime
+        self.error: ZooKeeperError | None = None
+        self.ended_by: ZooKeeperError | None = None
+        self.listeners: set[StateListener] = set()
+        self._on_expiry = on_expiry
+        self._closing = False
+        self._room: deque[Waitable] = deque()
+        self._turn: set[Waitable] = set()
+
+    # --- what the adapter calls
+
+    def deliver(self) -> None:
+        """Pass on all events, in order; call it after each input to the session. Nothing in it waits."""
+        session = self.session
+        wake = self.runtime.wake
+        for event in session.events():
+            if type(event) is Call:
+                batch = event.batch
+                if batch is None:
+                    wake(event)
+                else:
+                    batch.left -= 1
+                    if batch.left <= batch.wake_at:
+                        wake(batch)
+            else:
+                self._dispatch(event)
+        if self._room:
+            self.let_in()
+        if session.state.over and self.session is session:
+            self._over(session)
+
+    def _dispatch(self, event: Any) -> None:
+        match event:
+            case Notification(change, watchers):
+                for watcher in _subscribers(watchers):
+                    watcher.changed(change)
+            case Rearmed(watchers, new_session):
+                for watcher in _subscribers(watchers):
+                    watcher.rearmed(new_session)
+            case WatchersLost(watchers, error):
+                for watcher in _subscribers(watchers):
+                    watcher.lost(error)
+            case StateChanged(old, new, error):
+                _log.info("session 0x%016x: %s -> %s%s", self._id, old.value, new.value, f" ({error})" if error else "")
+                self._announce(new)
+            case Notice(message):
+                _log.warning("session 0x%016x: %s", self._id, message)
+
+    @property
+    def _id(self) -> int:
+        return self.session.session_id & 0xFFFF_FFFF_FFFF_FFFF
+
+    def _announce(self, state: SessionState) -> None:
+        for listener in list(self.listeners):
+            listener.state_changed(state)
+
+    def let_in(self) -> None:
+        """Let callers go on that waited for room; call it after sending too."""
+        session = self.session
+        room = session.options.max_in_flight - session.in_flight - len(self._turn)
+        while self._room and room > 0 and (session.has_room or session.state.over):
+            turn = self._room.popleft()
+            self._turn.add(turn)
+            self.runtime.wake(turn)
+            room -= 1
+
+    def _over(self, session: Session) -> None:
+        if session.state is SessionState.EXPIRED and self._on_expiry == "renew" and not self._closing:
+            self.session = session.successor()
+            _log.warning("session 0x%016x expired; a new one takes its place", session.session_id & (2**64 - 1))
+            self._announce(self.session.state)
+            return
+        self.error = session.error
+        if session.state is SessionState.EXPIRED and not self._closing:
+            self.ended_by = session.error
+
+    # --- what callers call
+
+    async def call(self, request: Request[R], watcher: Watcher | None = None, *, fail_fast: bool = False) -> Call[R]:
+        """Submit *request* and wait for its outcome; the call is done when this returns.
+
+        When it is cancelled, a request that was not sent never will be; the reply of one that was is dropped.
+        """
+        if self._room or self.session.congested:
+            await self.wait_for_room()
+        session = self.session
+        if fail_fast and not session.state.serving and session.error is None:
+            raise SuspendedError("there is no connection, and this call does not wait for one", request.target)
+        call = session.submit(request, watcher)
+        self.runtime.flush()
+        await self.finish(session, call)
+        return call
+
+    async def finish(self, session: Session, call: Call[Any]) -> None:
+        """Wait for the outcome of a call that was submitted."""
+        if call.done:
+            # It failed at once, and its event would find nobody.
+            await self.runtime.checkpoint()
+            return
+        try:
+            await self.runtime.wait(call)
+        except BaseException:
+            session.abandon(call)
+            raise
+
+    async def batch(self, requests: Sequence[Request[Any]], *, fail_fast: bool = False) -> list[Call[Any]]:
+        """Submit many requests in order and wait until all are done, sending and waking as rarely as possible."""
+        calls: list[Call[Any]] = []
+        batch = Batch()
+        position = 0
+        try:
+            while position < len(requests):
+                if self._room or self.session.congested:
+                    await self.wait_for_room()
+                session = self.session
+                if fail_fast and not session.state.serving and session.error is None:
+                    raise SuspendedError("there is no connection, and this call does not wait for one")
+                congested = False
+                while position < len(requests) and not congested:
+                    call = session.submit(requests[position])
+                    calls.append(call)
+                    position += 1
+                    if not call.done:
+                        call.batch = batch
+                        batch.left += 1
+                    congested = session.congested
+                self.runtime.flush()
+                # Come back for more when half of what fits is done, or for the end.
+                batch.wake_at = session.options.max_in_flight // 2 if position < len(requests) else 0
+                if batch.left > batch.wake_at:
+                    await self.runtime.wait(batch)
+        except BaseException:
+            for call in calls:
+                call.batch = None
+                self.session.abandon(call)
+            raise
+        await self.runtime.checkpoint()
+        return calls
+
+    async def wait_for_room(self) -> None:
+        """Wait until fewer requests are under way; callers go on in the order in which they came."""
+        turn = Waitable()
+        self._room.append(turn)
+        try:
+            await self.runtime.wait(turn)
+        finally:
+            if turn in self._turn:
+                self._turn.discard(turn)
+            else:
+                self._room.remove(turn)
+
+    async def wait_until_serving(self) -> None:
+        """Wait until a server serves the session.
+
+        Raises:
+            ZooKeeperError: why the client is at its end, should it be.
+        """
+        waiter = _StateWaiter(self)
+        self.listeners.add(waiter)
+        try:
+            while not self.session.state.serving:
+                if self.error is not None:
+                    raise self.error
+                await self.runtime.wait(waiter)
+        finally:
+            self.listeners.discard(waiter)
+
+    def unreachable(self, seconds: float) -> ConnectError:
+        """The error for having waited that long without a server."""
+        hint = "is ZooKeeper running, and do the host, the port and TLS agree?"
+        return ConnectError(f"no server accepted a session within {seconds:.3g} s; {hint}", self.session.failures)
+
+    async def close(self, grace: float, *, keep_session: bool = False) -> None:
+        """End the session; returns when it is over, at the latest after *grace* seconds on the session's clock."""
+        waiter = _StateWaiter(self)
+        self.listeners.add(waiter)
+        try:
+            self._closing = True
+            self.session.close(self.runtime.now(), grace, keep_session=keep_session)
+            self.deliver()
+            self.runtime.flush()
+            self.runtime.nudge()
+            while not self.session.state.over:
+                await self.runtime.wait(waiter)
+        finally:
+            self.listeners.discard(waiter)
+
+
+class _StateWaiter(Waitable):
+    """Wakes one caller at each change of state."""
+
+    __slots__ = ("_engine",)
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__()
+        self._engine = engine
+
+    def state_changed(self, state: SessionState) -> None:
+        self._engine.runtime.wake(self)

@@ -1,0 +1,43 @@
+"""The port: what a client needs of the world around it. Each adapter implements it once."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from ..session import Waitable
+
+__all__ = ["Runtime"]
+
+
+class Runtime(Protocol):
+    """Time, waiting and sending, in the terms of one event loop or of threads.
+
+    A runtime of threads implements the coroutine methods with functions that block and never suspend.
+    """
+
+    def now(self) -> float:
+        """The time on a clock that never goes back, in seconds."""
+
+    def nonce(self) -> bytes:
+        """Sixteen random bytes that nobody can guess."""
+
+    def flush(self) -> None:
+        """Requests were submitted: see to it that they are sent, now or together with others."""
+
+    def nudge(self) -> None:
+        """Deadlines have moved, or the connection has ended: look at the session again."""
+
+    async def wait(self, waitable: Waitable, /) -> None:
+        """Wait until `wake` is called for *waitable*. One caller waits for one waitable at a time.
+
+        When it is cancelled, *waitable* has no waiter any more.
+        """
+
+    def wake(self, waitable: Waitable, /) -> None:
+        """Let the caller that waits for *waitable* go on; nothing happens if there is none."""
+
+    async def sleep(self, seconds: float, /) -> None:
+        """Wait for a while."""
+
+    async def checkpoint(self) -> None:
+        """Let others run, and notice a cancellation."""

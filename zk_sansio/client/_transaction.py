@@ -1,0 +1,156 @@
+"""All or nothing, and many reads at once: multi and multiRead."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeAlias
+
+from ..acl import ACL, OPEN
+from ..errors import ErrorCode, InvalidRequestError, TransactionError, ZooKeeperError, error_from_code
+from ..paths import Chroot
+from ..wire import (
+    Check,
+    Created,
+    Delete,
+    Failed,
+    GetChildren,
+    GetData,
+    Multi,
+    MultiRead,
+    OpResult,
+    Request,
+    SetData,
+    Stat,
+    Znode,
+)
+from ._operations import create_mode, create_request, full_path, sequential_path
+
+__all__ = ["ReadBatch", "Transaction", "TransactionResult"]
+
+TransactionResult: TypeAlias = "Created | Stat | None"
+"""Of a create its path and perhaps its Stat, of a set the new Stat, of a delete or a check None."""
+
+
+class Transaction:
+    """Writes that all happen or none. Later ones see the effects of earlier ones.
+
+    Collect operations with its methods, each of which returns the transaction, then `commit`. One that has
+    failed may be committed again.
+    """
+
+    def __init__(self, chroot: Chroot, commit: Callable[[Request[list[OpResult]]], Awaitable[list[OpResult]]]) -> None:
+        self._chroot = chroot
+        self._commit = commit
+        self._ops: list[Request[Any]] = []
+
+    def __len__(self) -> int:
+        return len(self._ops)
+
+    def create(
+        self,
+        path: str,
+        data: bytes | None = b"",
+        *,
+        acl: Sequence[ACL] = OPEN,
+        ephemeral: bool = False,
+        sequential: bool = False,
+        container: bool = False,
+        ttl: float | None = None,
+    ) -> Transaction:
+        """Make a znode; arguments as of `Client.create`. Its result has the Stat where the server tells it (3.9)."""
+        mode = create_mode(ephemeral=ephemeral, sequential=sequential, container=container, ttl=ttl)
+        full = (sequential_path if mode.sequential else full_path)(self._chroot, path)
+        return self._add(create_request(full, data, acl, mode, ttl, with_stat=True))
+
+    def delete(self, path: str, *, version: int = -1) -> Transaction:
+        """Remove a znode that has no children by then."""
+        return self._add(Delete(full_path(self._chroot, path), version))
+
+    def set(self, path: str, data: bytes | None, *, version: int = -1) -> Transaction:
+        """Replace the data of a znode."""
+        return self._add(SetData(full_path(self._chroot, path), data, version))
+
+    def check(self, path: str, *, version: int = -1) -> Transaction:
+        """Let the transaction fail unless the znode exists, and has this version."""
+        return self._add(Check(full_path(self._chroot, path), version))
+
+    def _add(self, op: Request[Any]) -> Transaction:
+        op.body()  # a wrong argument is reported where it was given
+        self._ops.append(op)
+        return self
+
+    async def commit(self) -> list[TransactionResult]:
+        """Send the operations; they have all happened when this returns.
+
+        Returns:
+            One result for each operation, in their order.
+
+        Raises:
+            TransactionError: an operation failed, and nothing was applied.
+            ConnectionLossError: with ``maybe_applied``, all may have happened, or nothing.
+            RequestTooLargeError: nothing was sent.
+        """
+        ops = tuple(self._ops)
+        results = await self._commit(Multi(ops))
+        if len(results) != len(ops):
+            raise InvalidRequestError(f"the server gave {len(results)} results for {len(ops)} operations")
+        # Those before the failed one carry code 0, those behind it "not tried".
+        failures = [(i, r.code) for i, r in enumerate(results) if isinstance(r, Failed)]
+        if failures:
+            index, code = next(((i, c) for i, c in failures if c), failures[0])
+            raise TransactionError(index, ops[index], self._error(ops[index], code))
+        return [self._result(result) for result in results]
+
+    def _error(self, op: Request[Any], code: int) -> ZooKeeperError:
+        path = self._chroot.to_client(op.target) if op.target is not None else None
+        return error_from_code(code or ErrorCode.RUNTIME_INCONSISTENCY, path, operation=op.name)
+
+    def _result(self, result: OpResult) -> TransactionResult:
+        if isinstance(result, Created):
+            return Created(self._chroot.to_client(result.path), result.stat)
+        if result is None or isinstance(result, Stat):
+            return result
+        raise AssertionError(f"a write cannot be answered with {type(result).__name__}")
+
+
+class ReadBatch:
+    """Reads that are answered together, from one state of the server (3.6). Each has its own outcome."""
+
+    def __init__(self, chroot: Chroot, commit: Callable[[Request[list[OpResult]]], Awaitable[list[OpResult]]]) -> None:
+        self._chroot = chroot
+        self._commit = commit
+        self._ops: list[Request[Any]] = []
+
+    def __len__(self) -> int:
+        return len(self._ops)
+
+    def get(self, path: str) -> ReadBatch:
+        """Read the data and the Stat of a znode."""
+        return self._add(GetData(full_path(self._chroot, path)))
+
+    def get_children(self, path: str) -> ReadBatch:
+        """Read the names of the children."""
+        return self._add(GetChildren(full_path(self._chroot, path)))
+
+    def _add(self, op: Request[Any]) -> ReadBatch:
+        op.body()
+        self._ops.append(op)
+        return self
+
+    async def run(self) -> list[Znode | list[str] | ZooKeeperError]:
+        """Send the reads.
+
+        Returns:
+            In the order of the reads a `Znode`, a list of names, or the error of that read.
+        """
+        ops = tuple(self._ops)
+        outcomes: list[Znode | list[str] | ZooKeeperError] = []
+        for op, result in zip(ops, await self._commit(MultiRead(ops)), strict=True):
+            if isinstance(result, Failed):
+                path = self._chroot.to_client(op.target) if op.target is not None else None
+                outcomes.append(error_from_code(result.code, path, operation=op.name))
+            elif isinstance(result, (Znode, list)):
+                outcomes.append(result)
+            else:
+                raise AssertionError(f"a read cannot be answered with {type(result).__name__}")
+        return outcomes

@@ -1,0 +1,837 @@
+"""The session: everything that outlives a connection, and every rule over time.
+
+Inputs are what happened: bytes, connections made and lost, time. Outputs are bytes to send, events, the next
+deadline and the next attempt. Inputs never raise for what a server or the network did; that becomes state
+and events. After any input, look at all outputs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from math import inf
+from typing import Any, TypeVar
+
+from ..errors import (
+    AuthFailedError,
+    ClosedError,
+    ConnectionLossError,
+    ErrorCode,
+    LocalProtocolError,
+    MarshallingError,
+    RemoteProtocolError,
+    ReplyTooLargeError,
+    RequestTooLargeError,
+    SessionExpiredError,
+    ZooKeeperError,
+)
+from ..paths import parent
+from ..wire import (
+    XID_AUTH,
+    Auth,
+    CloseSession,
+    ConnectRequest,
+    ConnectResponse,
+    Delete,
+    EventType,
+    Exists,
+    GetChildren,
+    RemoveWatches,
+    Request,
+    Sasl,
+)
+from ._calls import Call
+from ._connection import Connection, Fired, Received, loss_reason
+from ._dialer import Attempt, Dial, Dialer, Probe, Resolve
+from ._events import Event, Notice, Notification, Rearmed, StateChanged, WatchersLost, WatchEvent
+from ._hosts import Backoff, HostPort, RandomSource, Server, ServerList
+from ._options import SessionOptions, SessionTicket
+from ._orphans import Suspect, created_ephemerals, requested_paths, suspects, tagged
+from ._probe import Prober
+from ._sasl import SaslExchange, make_mechanism
+from ._states import SESSION_RULES, ConnectionInput, ConnectionState, SessionInput, SessionState, next_state
+from ._watches import Watcher, WatchKind, WatchTable
+
+__all__ = ["Session"]
+
+R = TypeVar("R")
+
+_LAST_XID = 2**31 - 2
+_NO_PASSWORD = bytes(16)
+
+
+class Session:
+    """One ZooKeeper session, without I/O and without a clock.
+
+    Args:
+        hosts: the servers, at least one.
+        options: how it behaves.
+        random: where shuffles and jitter come from, such as ``random.Random()``.
+        credentials: what ``add_auth`` would be given, as pairs of scheme and secret.
+        ticket: a session to resume; None for a new one.
+
+    Attributes:
+        state: see `SESSION_RULES`.
+        session_id: 0 while there is none. It may be negative; print it as unsigned hexadecimal.
+        timeout: seconds, as negotiated, or as asked for until then.
+        last_zxid: the newest state seen.
+        error: why the session is over; None while it is not.
+    """
+
+    def __init__(
+        self,
+        hosts: Iterable[HostPort],
+        options: SessionOptions,
+        random: RandomSource,
+        *,
+        credentials: Iterable[tuple[str, bytes]] = (),
+        ticket: SessionTicket | None = None,
+    ) -> None:
+        self.options = options
+        self.state = SessionState.CONNECTING
+        self.session_id = ticket.session_id if ticket else 0
+        self.timeout = options.timeout
+        self.last_zxid = ticket.last_zxid if ticket else 0
+        self.error: ZooKeeperError | None = None
+        self._password = ticket.password if ticket else _NO_PASSWORD
+        # A session of a read-only server is known to that server alone and cannot be resumed elsewhere.
+        self._resumable = ticket is not None
+        self._random = random
+        self._dialer = Dialer(ServerList(hosts, random), Backoff(random), options.connect_timeout)
+        self._prober = Prober()
+        self._connection: Connection | None = None
+        self._served_since = -inf
+        self._served = False  # whether self._connection is serving: the one question of the hot path
+        self._closing = False
+        self._exchange: SaslExchange | None = None
+        self._answered_sent: float | None = None
+        self._events: list[Event] = []
+        self._next_xid = 1
+        self._waiting: deque[Call[Any]] = deque()
+        self._waiting_bytes = 0
+        self._credentials: list[tuple[str, bytes]] = list(dict.fromkeys(credentials))
+        self._auth_waiting: list[Call[Any]] = []
+        self._watches = WatchTable()
+        self._adopted = False
+        # Requests of the session's own: what to do with their outcome.
+        self._own: dict[Call[Any], Callable[[Call[Any], float], None]] = {}
+        self._restoring = 0
+        self._suspects: list[Suspect] = []
+
+    # --- what is known
+
+    @property
+    def server(self) -> Server | None:
+        """The server in use, or None."""
+        return self._connection.server if self._connection else None
+
+    @property
+    def connected(self) -> bool:
+        """Whether the session holds a connection. When this turns false, the adapter closes its socket."""
+        return self._connection is not None
+
+    @property
+    def ticket(self) -> SessionTicket | None:
+        """What it takes to resume this session; None while no server has given it an identity."""
+        if not self._resumable or self.session_id == 0:
+            return None
+        return SessionTicket(session_id=self.session_id, password=self._password, last_zxid=self.last_zxid)
+
+    @property
+    def in_flight(self) -> int:
+        """Requests without an outcome, on their way or waiting for a connection."""
+        return (len(self._connection.pending) if self._connection else 0) + len(self._waiting)
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes of requests that were not handed over for sending."""
+        return (self._connection.queued_bytes if self._connection else 0) + self._waiting_bytes
+
+    @property
+    def congested(self) -> bool:
+        """Whether callers should wait before they submit more."""
+        options = self.options
+        return self.in_flight >= options.max_in_flight or self.queued_bytes >= options.high_water
+
+    @property
+    def has_room(self) -> bool:
+        """Whether callers that wait may go on; the low water mark, so that they do not come one by one."""
+        options = self.options
+        return self.in_flight < options.max_in_flight and self.queued_bytes <= options.low_water
+
+    @property
+    def deadline(self) -> float | None:
+        """When the session is presumed lost unless a server answers; None while no server has ever answered.
+
+        It is the time when the last answered request or ping was *sent*, plus the timeout: until then the
+        server cannot have dropped the session.
+        """
+        return None if self._answered_sent is None else self._answered_sent + self.timeout
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """For each server that was tried since the last success, what happened last."""
+        return self._dialer.servers.failures
+
+    @property
+    def credentials(self) -> Sequence[tuple[str, bytes]]:
+        """What a new connection is authenticated with."""
+        return tuple(self._credentials)
+
+    # --- outputs
+
+    def events(self) -> list[Event]:
+        """Everything that happened since the last time, in order; an answered `Call` is an event itself."""
+        events = self._events
+        if events:
+            self._events = []
+        return events
+
+    def data_to_send(self, now: float) -> bytes:
+        """Bytes for the connection; from here on the requests among them count as sent."""
+        return self._connection.data_to_send(now) if self._connection else b""
+
+    def next_timeout(self) -> float:
+        """When to call `handle_timeout`, and then `next_attempt`; `inf` if never, in the past if at once."""
+        if self.state.over:
+            return inf
+        due = inf
+        if self._connection is not None:
+            due = self._connection.next_timeout()
+        elif not self._closing:
+            due = self._dialer.next_time()
+        if self.state is SessionState.READ_ONLY:
+            due = min(due, self._prober.due)
+        if self.state is SessionState.SUSPENDED and self._answered_sent is not None:
+            due = min(due, self._answered_sent + self.timeout)
+        if self.state is SessionState.PRESUMED_LOST and self.options.expire_locally:
+            due = min(due, self._local_expiry())
+        return due
+
+    def next_attempt(self, now: float) -> Attempt | None:
+        """The next thing to try, if any; call again until there is none. Each one is to be reported back."""
+        if self.state.over or self._closing:
+            return None
+        if self._connection is not None:
+            if self.state is SessionState.READ_ONLY:
+                return self._prober.next_probe(self._dialer.servers, self._connection.server, now)
+            return None
+        return self._dialer.next_attempt(now, self._remaining(now), self.timeout)
+
+    def _remaining(self, now: float) -> float:
+        deadline = self.deadline
+        return deadline - now if deadline is not None and deadline > now else self.timeout
+
+    # --- inputs: attempts
+
+    def resolved(
+        self,
+        attempt: Resolve,
+        addresses: Mapping[HostPort, Sequence[str]],
+        errors: Mapping[HostPort, str],
+        now: float,
+    ) -> None:
+        """Report the addresses of names, and for the others why they have none."""
+        if self._connection is not None:
+            self._prober.resolved(attempt, addresses, self._dialer.servers)
+        else:
+            self._dialer.resolved(attempt, addresses, errors)
+
+    def attempt_failed(self, attempt: Dial | Probe, error: OSError | ZooKeeperError | str, now: float) -> None:
+        """Report that there is no connection, and why; one that took too long included."""
+        why = error if isinstance(error, str) else loss_reason(error)
+        if isinstance(attempt, Probe):
+            self._prober.answered(attempt, b"", now)
+        elif self._dialer.outstanding(attempt):
+            self._dialer.failed(attempt.server, why, now, self.timeout)
+
+    def probed(self, attempt: Probe, answer: bytes, now: float) -> None:
+        """Report all that a probed server answered."""
+        if not self._prober.answered(attempt, answer, now) or self.state is not SessionState.READ_ONLY:
+            return
+        self._dialer.servers.prefer(attempt.server)
+        self._end("moving to a read/write server", now)
+        self._dialer.start()
+
+    def connection_made(self, attempt: Dial, now: float) -> bool:
+        """Report a connection, ready for bytes.
+
+        Returns:
+            Whether it is wanted; if not, because another one was faster, close it.
+        """
+        if self._connection is not None or self.state.over or not self._dialer.outstanding(attempt):
+            return False
+        self._dialer.won(attempt)
+        resume = self._resumable
+        request = ConnectRequest(
+            last_zxid=self.last_zxid,
+            timeout_ms=round(self.options.timeout * 1000),
+            session_id=self.session_id if resume else 0,
+            password=self._password if resume else _NO_PASSWORD,
+            read_only=self.options.read_only,
+        )
+        self._connection = Connection(
+            attempt.server, request, max_reply=self.options.max_reply, deadline=attempt.deadline, now=now
+        )
+        return True
+
+    # --- inputs: a connection
+
+    def receive_data(self, data: bytes, now: float) -> None:
+        """Take bytes from the connection; ``b""`` is its end."""
+        connection = self._connection
+        if connection is None:
+            return
+        if data:
+            self._process(connection, connection.receive_data(data, now), now)
+        else:
+            self._ended_by_server(None, now)
+
+    def receive_buffer(self) -> memoryview | None:
+        """While a large reply is incomplete, its memory: read into it and call `receive_buffer_filled`."""
+        return self._connection.buffer if self._connection else None
+
+    def receive_buffer_filled(self, count: int, now: float) -> None:
+        """Take note of *count* bytes, more than 0, read into `receive_buffer`."""
+        if self._connection is not None:
+            self._process(self._connection, self._connection.buffer_filled(count, now), now)
+
+    def connection_lost(self, error: OSError | ZooKeeperError, now: float) -> None:
+        """Report that reading or writing failed."""
+        self._ended_by_server(error, now)
+
+    def _ended_by_server(self, error: OSError | ZooKeeperError | None, now: float) -> None:
+        connection = self._connection
+        if connection is None:
+            return
+        if connection.state is ConnectionState.CLOSING:
+            self._finish(SessionInput.CLOSE, ClosedError(), now)
+            return
+        if connection.state is ConnectionState.SERVING and connection.sent_pending and connection.pending:
+            connection.pending[0].blamed += 1
+        self._end(loss_reason(error), now, silent=connection.state is ConnectionState.HANDSHAKE)
+
+    def _process(self, connection: Connection, received: list[Received], now: float) -> None:
+        """Act on what a connection received. The order of events is the order of frames."""
+        events = self._events
+        own = self._own
+        for item in received:
+            if type(item) is Call:
+                if own and item in own:
+                    own.pop(item)(item, now)
+                elif item.watcher is None and item.error is None and not item.abandoned:
+                    events.append(item)
+                else:
+                    self._answered(item, now)
+            elif type(item) is Fired:
+                self._fired(item)
+            elif isinstance(item, ConnectResponse):
+                self._accepted(connection, item, now)
+            if self._connection is not connection:
+                # What was just processed has ended the connection; the rest is void, its calls have failed.
+                self._fail_unprocessed(received, item, now)
+                return
+        self.last_zxid = connection.last_zxid
+        self._answered_sent = connection.answered_sent if connection.timeout else self._answered_sent
+        if connection.error is not None:
+            self._broken(connection, connection.error, now)
+
+    def _fail_unprocessed(self, received: list[Received], last: Received, now: float) -> None:
+        position = next(i for i, item in enumerate(received) if item is last)
+        for item in received[position + 1 :]:
+            if isinstance(item, Call) and item not in self._own:
+                self._answered(item, now)
+
+    def _broken(self, connection: Connection, error: RemoteProtocolError, now: float) -> None:
+        """Give up a connection whose bytes make no sense."""
+        if connection.state is ConnectionState.CLOSING:
+            self._finish(SessionInput.CLOSE, ClosedError(), now)
+            return
+        if isinstance(error, ReplyTooLargeError) and connection.pending:
+            # The answer has come, only it is not wanted: no loss, and no use in asking again.
+            call = connection.pending.popleft()
+            refused = ReplyTooLargeError(error.size, error.limit, call.request.target)
+            refused.maybe_applied = not call.request.idempotent
+            call.fail(refused)
+            if call not in self._own:
+                self._answered(call, now)
+        self._end(str(error), now)
+
+    # --- the handshake and what follows it
+
+    def _accepted(self, connection: Connection, response: ConnectResponse, now: float) -> None:
+        asked = self.session_id if self._resumable else 0
+        if asked and (response.timeout_ms <= 0 or response.session_id != asked):
+            # Another id than the one asked for: a server that cannot restore sessions made a new one.
+            self._finish(SessionInput.EXPIRY, SessionExpiredError("the server does not know the session any more"), now)
+            return
+        if response.timeout_ms <= 0 or (response.read_only and not self.options.read_only):
+            connection.error = RemoteProtocolError("the server refused a new session")
+            return
+        connection.timeout = self.timeout = response.timeout_ms / 1000
+        self.session_id = response.session_id
+        self._password = response.password
+        self._resumable = not response.read_only
+        self._answered_sent = connection.answered_sent
+        connection.advance(ConnectionInput.ACCEPTED)
+        if self.options.sasl is None:
+            self._authenticated(connection, now)
+            return
+        try:
+            exchange = self._exchange = SaslExchange(make_mechanism(self.options.sasl, connection.server.host))
+            token = exchange.start()
+        except AuthFailedError as error:
+            self._finish(SessionInput.AUTH_REFUSED, error, now)
+            return
+        self._send_own(Sasl(token), self._sasl_answered)
+
+    def _sasl_answered(self, call: Call[bytes | None], now: float) -> None:
+        connection, exchange = self._connection, self._exchange
+        assert connection is not None
+        assert exchange is not None
+        if self._closing:
+            return
+        try:
+            if isinstance(call.error, AuthFailedError):
+                raise call.error
+            if call.error is not None:
+                self._end(str(call.error), now)
+                return
+            answer = exchange.receive(call.result)
+        except AuthFailedError as error:
+            self._finish(SessionInput.AUTH_REFUSED, error, now)
+            return
+        if answer is None:
+            self._exchange = None
+            self._authenticated(connection, now)
+        else:
+            self._send_own(Sasl(answer), self._sasl_answered)
+
+    def _authenticated(self, connection: Connection, now: float) -> None:
+        """Restore credentials and watches, all in one go."""
+        connection.advance(ConnectionInput.AUTHENTICATED)
+        waiting, self._auth_waiting = self._auth_waiting, []
+        asked = {(auth.scheme, auth.credential) for call in waiting if isinstance(auth := call.request, Auth)}
+        for credential in self._credentials:
+            if credential not in asked:
+                call = self._make_auth(*credential)
+                self._own[call] = self._restored
+                self._restoring += 1
+                connection.send_auth(call)
+        for call in waiting:
+            connection.send_auth(call)
+        for request in self._watches.restoration(self.last_zxid):
+            self._restoring += 1
+            self._send_own(request, self._restored)
+        if not self._restoring:
+            self._serve(connection, now)
+
+    def _restored(self, call: Call[Any], now: float) -> None:
+        self._restoring -= 1
+        connection = self._connection
+        assert connection is not None
+        if isinstance(call.error, AuthFailedError):
+            self._finish(SessionInput.AUTH_REFUSED, self._refusal(call), now)
+        elif call.error is not None:
+            self._end(f"watches cannot be set again: {call.error}", now)
+        elif not self._restoring and connection.state is ConnectionState.RESTORING:
+            self._serve(connection, now)
+
+    def _serve(self, connection: Connection, now: float) -> None:
+        """Announce the connection, and let the requests go that waited for it."""
+        connection.advance(ConnectionInput.RESTORED)
+        self._dialer.succeeded(connection.server)
+        self._served = True
+        self._served_since = now
+        if lasting := self._watches.watchers(WatchKind.PERSISTENT, WatchKind.RECURSIVE):
+            self._events.append(Rearmed(lasting, self._adopted))
+            self._adopted = False
+        if self._resumable:
+            self._change(SessionInput.SERVED)
+            self._look_for_orphans()
+        else:
+            self._change(SessionInput.SERVED_READ_ONLY)
+            self._prober.start(now)
+        waiting, self._waiting = self._waiting, deque()
+        self._waiting_bytes = 0
+        for call in waiting:
+            frame, call.frame = call.frame, b""
+            connection.send(call, frame)
+
+    # --- inputs: time
+
+    def handle_timeout(self, now: float) -> None:
+        """Do what is due; early calls do nothing. Read what has arrived first, or a late call looks like silence."""
+        connection = self._connection
+        if connection is not None:
+            self._check_connection(connection, now)
+        deadline = self.deadline
+        if self.state is SessionState.SUSPENDED and deadline is not None and now >= deadline:
+            self._change(SessionInput.DEADLINE)
+        if self.options.expire_locally and self.state is SessionState.PRESUMED_LOST and now >= self._local_expiry():
+            error = SessionExpiredError(f"no server was reached for {self.timeout * 4 / 3:.3g} s")
+            self._finish(SessionInput.EXPIRY, error, now)
+
+    def _check_connection(self, connection: Connection, now: float) -> None:
+        if now >= connection.silence_due():
+            if connection.state is ConnectionState.CLOSING:
+                self._finish(SessionInput.CLOSE, ClosedError(), now)
+            elif connection.state is ConnectionState.HANDSHAKE:
+                self._end("no answer to the handshake in time", now, silent=True)
+            else:
+                self._end(f"nothing heard for {now - connection.last_heard:.3g} s", now, silent=True)
+            return
+        due = connection.ping_due()
+        if now >= due:
+            if now - due > self.timeout / 6:
+                late = f"a ping was due {now - due:.3g} s ago: something keeps this program from running"
+                self._events.append(Notice(f"{late}; the session timeout is {self.timeout:.3g} s"))
+            connection.ping(now)
+
+    def _local_expiry(self) -> float:
+        return inf if self._answered_sent is None else self._answered_sent + self.timeout * 4 / 3
+
+    # --- inputs: requests
+
+    def submit(self, request: Request[R], watcher: Watcher | None = None) -> Call[R]:
+        """Queue a request, encoded at once, so that the order of calls is the order on the wire.
+
+        Args:
+            request: what to ask.
+            watcher: who is to hear of the watch that the request sets; None if it sets none.
+
+        Returns:
+            The call. It appears among the events when it has an outcome; without a connection it waits for
+            one, and if the session is over it has failed already.
+
+        Raises:
+            InvalidRequestError: an argument that no server accepts.
+            RequestTooLargeError: over the frame limit. Nothing was sent in either case.
+        """
+        xid = self._next_xid
+        frame = request.encode(xid)
+        if len(frame) - 4 > self.options.max_request:
+            raise RequestTooLargeError(len(frame) - 4, self.options.max_request, request.target)
+        if watcher is not None:
+            request = self._watches.prepare(request, watcher)
+            frame = request.encode(xid)
+        self._next_xid = xid + 1 if xid < _LAST_XID else 1
+        call = Call(request, xid, b"", watcher)
+        if self._served:
+            assert self._connection is not None
+            self._connection.send(call, frame)
+        elif self.error is not None or self._closing:
+            self._fail(call, self._over_error(call))
+        else:
+            call.frame = frame
+            self._waiting.append(call)
+            self._waiting_bytes += len(frame)
+        return call
+
+    def abandon(self, call: Call[Any]) -> None:
+        """The caller of *call* is gone. If it was not sent, it never will be; else its reply is dropped.
+
+        An ephemeral znode that it made nevertheless is removed again, a watch that it set likewise.
+        """
+        if call.done:
+            return
+        call.abandoned = True
+        if call in self._auth_waiting:
+            self._auth_waiting.remove(call)
+            call.fail(ConnectionLossError("abandoned"))
+        elif call.frame and call in self._waiting:
+            self._waiting.remove(call)
+            self._waiting_bytes -= len(call.frame)
+            self._fail(call, ConnectionLossError("abandoned", call.request.target))
+
+    def add_auth(self, scheme: str, credential: bytes) -> Call[None]:
+        """Add an identity, now and on every later connection.
+
+        Returns:
+            The call; without a connection it waits for one. A refusal ends the session.
+        """
+        call = self._make_auth(scheme, credential)
+        if self.error is not None or self._closing:
+            call.fail(self._over_error(call))
+            return call
+        if (scheme, credential) not in self._credentials:
+            self._credentials.append((scheme, credential))
+        connection = self._connection
+        if connection is not None and connection.state in (ConnectionState.RESTORING, ConnectionState.SERVING):
+            connection.send_auth(call)
+        else:
+            self._auth_waiting.append(call)
+        return call
+
+    def unwatch(self, watcher: Watcher) -> None:
+        """*watcher* waits no more; the server's watch is removed when nobody else needs it."""
+        if watcher.armed:
+            self._watches.discard(watcher)
+            self._remove_watch(watcher.path, watcher.kind)
+
+    def update_servers(self, hosts: Iterable[HostPort], now: float) -> None:
+        """Use another list of servers. The client may move, so that the load stays even (ZOOKEEPER-1355)."""
+        if self.state.over or not self._dialer.servers.update(hosts, self.server):
+            return
+        if self._connection is not None:
+            self._end("moving to another server, as the list of servers has changed", now)
+        self._dialer.start()
+
+    def close(self, now: float, grace: float, *, keep_session: bool = False) -> None:
+        """End the session in order: requests submitted so far are still sent.
+
+        Args:
+            now: the time.
+            grace: seconds to wait for the server's word.
+            keep_session: leave the session to its timeout, or to be resumed by its ticket.
+        """
+        if self.state.over or self._closing:
+            return
+        connection = self._connection
+        if keep_session or connection is None or connection.state is ConnectionState.HANDSHAKE:
+            self._finish(SessionInput.CLOSE, ClosedError(), now)
+            return
+        connection.advance(ConnectionInput.CLOSE)
+        connection.deadline = now + grace
+        self._send_own(CloseSession(), self._session_closed)
+        self._closing = True
+        self._served = False
+        for call in self._take_waiting():
+            self._fail(call, ClosedError(path=call.request.target))
+
+    def _session_closed(self, call: Call[None], now: float) -> None:
+        self._finish(SessionInput.CLOSE, ClosedError(), now)
+
+    def successor(self) -> Session:
+        """A new session in place of one that expired, with its servers, credentials and lasting watches.
+
+        One-shot watches ended with the old session. The new one begins without a last zxid, since the
+        ensemble may have been set up anew.
+        """
+        if self.state is not SessionState.EXPIRED:
+            raise LocalProtocolError(f"only an expired session has a successor, this one is {self.state.value}")
+        session = Session(self._dialer.servers.hosts, self.options, self._random, credentials=self._credentials)
+        session._dialer = self._dialer
+        session._dialer.start()
+        session._watches.adopt(self._watches.take(WatchKind.PERSISTENT, WatchKind.RECURSIVE))
+        session._adopted = len(session._watches) > 0
+        return session
+
+    # --- outcomes
+
+    def _answered(self, call: Call[Any], now: float) -> None:
+        """Take a call's answer; the way for all that are not plain successes."""
+        error = call.error
+        if call.watcher is not None:
+            code = 0 if error is None else getattr(error, "code", -1)
+            stranded = self._watches.settle(call.request, call.watcher, code, wanted=not call.abandoned)
+            if stranded:
+                event = WatchEvent(EventType.NONE, call.watcher.path, None)
+                self._events.append(call)
+                self._events.append(Notification(event, (call.watcher,)))
+                return
+            if call.abandoned and code in (0, ErrorCode.NO_NODE):
+                self._remove_watch(call.watcher.path, call.watcher.kind)
+        if call.abandoned:
+            if error is None:
+                for path in created_ephemerals(call.request, call.result):
+                    self._remove_orphan(path, self.last_zxid)
+        else:
+            self._events.append(call)
+        if self.error is not None:
+            return
+        if isinstance(error, AuthFailedError):
+            self._finish(SessionInput.AUTH_REFUSED, self._refusal(call), now)
+        elif isinstance(error, SessionExpiredError):
+            self._finish(SessionInput.EXPIRY, error, now)
+
+    @staticmethod
+    def _refusal(call: Call[Any]) -> AuthFailedError:
+        if isinstance(call.request, Auth):
+            scheme = call.request.scheme
+            return AuthFailedError(
+                f"the server refused the credentials of scheme {scheme!r}; is the scheme configured?"
+            )
+        assert isinstance(call.error, AuthFailedError)
+        return call.error
+
+    def _fired(self, fired: Fired) -> None:
+        kind, _, path = fired.event
+        zxid = fired.zxid if fired.zxid > 0 else None
+        for event, where, watchers in self._watches.fire(kind, path):
+            self._events.append(Notification(WatchEvent(event, where, zxid), watchers))
+            if self._watches.unused(where):
+                self._remove_watch(where, WatchKind.PERSISTENT)
+
+    def _fail(self, call: Call[Any], error: ZooKeeperError) -> None:
+        """Give a call that got no answer its error, and tell the caller if there is one."""
+        call.fail(error)
+        if call.watcher is not None:
+            self._watches.settle(call.request, call.watcher, -4, wanted=False)
+        if not call.abandoned:
+            self._events.append(call)
+
+    def _over_error(self, call: Call[Any], *, sent: bool = False) -> ZooKeeperError:
+        """The error of a call that the end of the session leaves without an answer."""
+        path = call.request.target
+        match self.error:
+            case SessionExpiredError(reason=reason):
+                return SessionExpiredError(reason, path, maybe_applied=sent)
+            case AuthFailedError() as refused:
+                error = AuthFailedError(str(refused))
+                error.path, error.maybe_applied = path, sent
+                return error
+            case _:
+                return ClosedError(path=path, maybe_applied=sent)
+
+    # --- ends
+
+    def _end(self, reason: str, now: float, *, silent: bool = False) -> None:
+        """The connection is over, the session is not."""
+        connection = self._connection
+        assert connection is not None
+        if connection.state is ConnectionState.SERVING:
+            if silent:
+                self._dialer.servers.avoid(connection.server)
+            self._dialer.pause(now, self.timeout, healthy=now - self._served_since > connection.read_timeout)
+        else:
+            self._dialer.failed(connection.server, reason, now, self.timeout, silent=silent)
+        self._drop(connection)
+        lost = self._take_pending(connection)
+        self._note_suspects(lost)
+        for call, sent in lost:
+            path = call.request.target
+            self._fail(call, ConnectionLossError(reason, path, maybe_applied=sent, server=str(connection.server)))
+        self._auth_waiting += connection.auth_pending
+        self._change(SessionInput.LOST, ConnectionLossError(reason, server=str(connection.server)))
+        self.handle_timeout(now)
+
+    def _finish(self, happened: SessionInput, error: ZooKeeperError, now: float) -> None:
+        """The session is over."""
+        connection = self._connection
+        self.error = error
+        lost: list[tuple[Call[Any], bool]] = []
+        if connection is not None:
+            self._drop(connection)
+            lost = self._take_pending(connection)
+            lost += [(call, True) for call in connection.auth_pending if call not in self._own]
+        lost += [(call, False) for call in [*self._take_waiting(), *self._auth_waiting]]
+        self._auth_waiting = []
+        self._own.clear()
+        for call, sent in lost:
+            self._fail(call, self._over_error(call, sent=sent))
+        kinds = [kind for kind in WatchKind if kind.one_shot or happened is not SessionInput.EXPIRY]
+        if watchers := self._watches.take(*kinds):
+            self._events.append(WatchersLost(watchers, error))
+        self._change(happened, error)
+
+    def _drop(self, connection: Connection) -> None:
+        connection.advance(ConnectionInput.END)
+        self.last_zxid = connection.last_zxid
+        if connection.timeout:
+            self._answered_sent = connection.answered_sent
+        self._connection = None
+        self._served = False
+        self._restoring = 0
+        self._exchange = None
+        self._prober.stop()
+
+    def _change(self, happened: SessionInput, error: ZooKeeperError | None = None) -> None:
+        old = self.state
+        self.state = next_state(SESSION_RULES, old, happened)
+        if self.state is not old:
+            self._events.append(StateChanged(old, self.state, error))
+
+    def _take_pending(self, connection: Connection) -> list[tuple[Call[Any], bool]]:
+        """The users' calls without an answer, and whether they were sent; those of the session's own are dropped."""
+        sent = connection.sent_pending
+        taken = []
+        for position, call in enumerate(connection.pending):
+            call.sent = position < sent
+            if self._own.pop(call, None) is None:
+                taken.append((call, call.sent))
+        connection.pending.clear()
+        for call in list(connection.auth_pending):
+            if self._own.pop(call, None) is not None:
+                connection.auth_pending.remove(call)
+        return taken
+
+    def _take_waiting(self) -> list[Call[Any]]:
+        waiting = [call for call in self._waiting if self._own.pop(call, None) is None]
+        self._waiting.clear()
+        self._waiting_bytes = 0
+        return waiting
+
+    # --- requests of its own
+
+    def _make_auth(self, scheme: str, credential: bytes) -> Call[Any]:
+        request = Auth(0, scheme, credential)
+        return Call(request, XID_AUTH, request.encode(XID_AUTH))
+
+    def _send_own(self, request: Request[Any], then: Callable[[Call[Any], float], None]) -> None:
+        """Send a request of the session's own on the connection, whatever its state."""
+        assert self._connection is not None
+        xid = self._next_xid
+        self._next_xid = xid + 1 if xid < _LAST_XID else 1
+        call = Call(request, xid, b"")
+        self._own[call] = then
+        self._connection.send(call, request.encode(xid))
+
+    def _submit_own(self, request: Request[Any], then: Callable[[Call[Any], float], None]) -> None:
+        """Send a request of the session's own in its turn; it is dropped with the connection."""
+        if self._served:
+            self._send_own(request, then)
+
+    def _remove_watch(self, path: str, kind: WatchKind) -> None:
+        for request in self._watches.removals(path, kind) if self._served else ():
+            self._submit_own(request, self._watch_removed)
+
+    def _watch_removed(self, call: Call[None], now: float) -> None:
+        request = call.request
+        assert isinstance(request, RemoveWatches)
+        if isinstance(call.error, MarshallingError) and (again := self._watches.fallback_removal(request)):
+            self._submit_own(again, self._watch_removed)
+
+    # --- orphans
+
+    def _note_suspects(self, lost: list[tuple[Call[Any], bool]]) -> None:
+        """Remember the ephemerals that abandoned calls among *lost* may have made."""
+        wanted: Counter[str] = Counter()
+        for call, _ in lost:
+            if not call.abandoned:
+                wanted.update(requested_paths(call.request))
+        for call, sent in lost:
+            if call.abandoned and sent:
+                # What somebody else here asked for too may be theirs; better an orphan than a theft.
+                self._suspects += [s for s in suspects(call.request, self.last_zxid) if s.path not in wanted]
+            elif wanted:
+                call.rival = any(wanted[path] > 1 for path in requested_paths(call.request))
+
+    def _look_for_orphans(self) -> None:
+        wanted: set[str] = set()
+        for call in self._waiting:
+            wanted |= requested_paths(call.request)
+        self._suspects = [s for s in self._suspects if s.tag is not None or s.path not in wanted]
+        for suspect in self._suspects:
+            look = Exists(suspect.path) if suspect.tag is None else GetChildren(parent(suspect.path))
+            self._send_own(look, partial(self._looked, suspect))
+
+    def _looked(self, suspect: Suspect, call: Call[Any], now: float) -> None:
+        self._suspects.remove(suspect)
+        if call.error is not None:
+            return
+        if suspect.tag is not None:
+            for path in tagged(suspect, call.result):
+                self._remove_orphan(path, 0)
+        elif call.result.ephemeral_owner == self.session_id and call.result.czxid > suspect.after:
+            self._remove_orphan(suspect.path, suspect.after)
+
+    def _remove_orphan(self, path: str, after: int) -> None:
+        # It stays a suspect until the server has answered, so that a lost reply changes nothing.
+        suspect = Suspect(path, None, after)
+        self._suspects.append(suspect)
+        self._submit_own(Delete(path), partial(self._orphan_removed, suspect))
+
+    def _orphan_removed(self, suspect: Suspect, call: Call[None], now: float) -> None:
+        self._suspects.remove(suspect)
