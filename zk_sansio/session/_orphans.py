@@ -8,12 +8,17 @@ when the reply arrives, and after a lost reply by looking for it on the next con
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
-from ..paths import basename, parent
-from ..wire import Create, Create2, Created, CreateMode, Multi, Request
+from ..paths import basename, join, parent
+from ..wire import Create, Create2, Created, CreateMode, Delete, Exists, GetChildren, Multi, Request
+from ._book import Then
+from ._calls import Call
 
-__all__ = ["Suspect", "created_ephemerals", "requested_paths", "suspects", "tagged"]
+__all__ = ["Orphans", "Suspect", "created_ephemerals", "requested_paths", "suspects"]
 
 _TAG = re.compile(r"_c_[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}-")
 """Curator's protection: a unique prefix by which a znode is found though the reply with its name was lost."""
@@ -72,8 +77,69 @@ def requested_paths(request: Request[Any]) -> set[str]:
     return {op.path for op in _ephemeral_creates(request)}
 
 
-def tagged(suspect: Suspect, names: list[str]) -> list[str]:
-    """The paths of the children among *names* that carry the suspect's tag."""
-    above = parent(suspect.path)
-    prefix = "" if above == "/" else above
-    return [f"{prefix}/{name}" for name in names if suspect.tag and name.startswith(suspect.tag)]
+class Orphans:
+    """Finds and removes them.
+
+    Args:
+        send: sends a request of the session's own in its turn, or drops it if there is no connection.
+    """
+
+    __slots__ = ("_send", "_session_id", "_suspects")
+
+    def __init__(self, send: Callable[[Request[Any], Then], None]) -> None:
+        self._send = send
+        self._session_id = 0
+        self._suspects: list[Suspect] = []
+
+    def lost(self, calls: Sequence[tuple[Call[Any], bool]], last_zxid: int) -> None:
+        """A connection was lost with *calls* unanswered: remember what abandoned ones may have made.
+
+        Args:
+            calls: each call, and whether it was sent.
+            last_zxid: the newest zxid seen; whatever they made is newer.
+        """
+        wanted: Counter[str] = Counter()
+        for call, _ in calls:
+            if not call.abandoned:
+                wanted.update(requested_paths(call.request))
+        for call, sent in calls:
+            if call.abandoned and sent:
+                # What somebody else here asked for too may be theirs; better an orphan than a theft.
+                self._suspects += [s for s in suspects(call.request, last_zxid) if s.path not in wanted]
+            elif wanted:
+                call.rival = any(wanted[path] > 1 for path in requested_paths(call.request))
+
+    def look(self, session_id: int, waiting: Iterable[Call[Any]]) -> None:
+        """A connection serves the session again: look for suspects before any of the *waiting* calls goes out."""
+        self._session_id = session_id
+        wanted = {path for call in waiting for path in requested_paths(call.request)}
+        self._suspects = [s for s in self._suspects if s.tag is not None or s.path not in wanted]
+        for suspect in list(self._suspects):
+            request = Exists(suspect.path) if suspect.tag is None else GetChildren(parent(suspect.path))
+            self._send(request, partial(self._looked, suspect))
+
+    def _looked(self, suspect: Suspect, call: Call[Any], now: float) -> None:
+        self._suspects.remove(suspect)
+        if call.error is not None:
+            return
+        if suspect.tag is not None:
+            for name in call.result:
+                if name.startswith(suspect.tag):
+                    self.remove(join(parent(suspect.path), name), 0)
+        elif call.result.ephemeral_owner == self._session_id and call.result.czxid > suspect.after:
+            self.remove(suspect.path, suspect.after)
+
+    def remove(self, path: str, after: int) -> None:
+        """Remove an orphan.
+
+        Args:
+            path: where it is.
+            after: a zxid; should the reply be lost, a znode as old as that is another one.
+        """
+        suspect = Suspect(path, None, after)
+        # It stays a suspect until the server has answered.
+        self._suspects.append(suspect)
+        self._send(Delete(path), partial(self._removed, suspect))
+
+    def _removed(self, suspect: Suspect, call: Call[None], now: float) -> None:
+        self._suspects.remove(suspect)

@@ -7,9 +7,7 @@ and events. After any input, look at all outputs.
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
 from math import inf
 from typing import Any, TypeVar
 
@@ -22,34 +20,28 @@ from ..errors import (
     MarshallingError,
     RemoteProtocolError,
     ReplyTooLargeError,
-    RequestTooLargeError,
     SessionExpiredError,
     ZooKeeperError,
 )
-from ..paths import parent
 from ..wire import (
-    XID_AUTH,
-    Auth,
     CloseSession,
     ConnectRequest,
     ConnectResponse,
-    Delete,
     EventType,
-    Exists,
-    GetChildren,
     RemoveWatches,
     Request,
     Sasl,
 )
+from ._book import CallBook, Then
 from ._calls import Call
 from ._connection import Connection, Fired, Received, loss_reason
 from ._dialer import Attempt, Dial, Dialer, Probe, Resolve
+from ._establish import Establishment, refusal
 from ._events import Event, Notice, Notification, Rearmed, StateChanged, WatchersLost, WatchEvent
 from ._hosts import Backoff, HostPort, RandomSource, Server, ServerList
 from ._options import SessionOptions, SessionTicket
-from ._orphans import Suspect, created_ephemerals, requested_paths, suspects, tagged
+from ._orphans import Orphans, created_ephemerals
 from ._probe import Prober
-from ._sasl import SaslExchange, make_mechanism
 from ._states import SESSION_RULES, ConnectionInput, ConnectionState, SessionInput, SessionState, next_state
 from ._watches import Watcher, WatchKind, WatchTable
 
@@ -104,20 +96,13 @@ class Session:
         self._served_since = -inf
         self._served = False  # whether self._connection is serving: the one question of the hot path
         self._closing = False
-        self._exchange: SaslExchange | None = None
+        self._establishment: Establishment | None = None
         self._answered_sent: float | None = None
         self._events: list[Event] = []
-        self._next_xid = 1
-        self._waiting: deque[Call[Any]] = deque()
-        self._waiting_bytes = 0
-        self._credentials: list[tuple[str, bytes]] = list(dict.fromkeys(credentials))
-        self._auth_waiting: list[Call[Any]] = []
+        self._book = CallBook(options.max_request, tuple(credentials))
         self._watches = WatchTable()
         self._adopted = False
-        # Requests of the session's own: what to do with their outcome.
-        self._own: dict[Call[Any], Callable[[Call[Any], float], None]] = {}
-        self._restoring = 0
-        self._suspects: list[Suspect] = []
+        self._orphans = Orphans(self._submit_own)
 
     # --- what is known
 
@@ -141,12 +126,12 @@ class Session:
     @property
     def in_flight(self) -> int:
         """Requests without an outcome, on their way or waiting for a connection."""
-        return (len(self._connection.pending) if self._connection else 0) + len(self._waiting)
+        return (len(self._connection.pending) if self._connection else 0) + len(self._book.waiting)
 
     @property
     def queued_bytes(self) -> int:
         """Bytes of requests that were not handed over for sending."""
-        return (self._connection.queued_bytes if self._connection else 0) + self._waiting_bytes
+        return (self._connection.queued_bytes if self._connection else 0) + self._book.waiting_bytes
 
     @property
     def congested(self) -> bool:
@@ -177,7 +162,7 @@ class Session:
     @property
     def credentials(self) -> Sequence[tuple[str, bytes]]:
         """What a new connection is authenticated with."""
-        return tuple(self._credentials)
+        return tuple(self._book.credentials)
 
     # --- outputs
 
@@ -315,12 +300,12 @@ class Session:
     def _process(self, connection: Connection, received: list[Received], now: float) -> None:
         """Act on what a connection received. The order of events is the order of frames."""
         events = self._events
-        own = self._own
+        own = self._book.own
         for item in received:
             if type(item) is Call:
                 if own and item in own:
                     own.pop(item)(item, now)
-                elif item.watcher is None and item.error is None and not item.abandoned:
+                elif self._served and item.watcher is None and item.error is None and not item.abandoned:
                     events.append(item)
                 else:
                     self._answered(item, now)
@@ -340,7 +325,7 @@ class Session:
     def _fail_unprocessed(self, received: list[Received], last: Received, now: float) -> None:
         position = next(i for i, item in enumerate(received) if item is last)
         for item in received[position + 1 :]:
-            if isinstance(item, Call) and item not in self._own:
+            if isinstance(item, Call) and item not in self._book.own:
                 self._answered(item, now)
 
     def _broken(self, connection: Connection, error: RemoteProtocolError, now: float) -> None:
@@ -354,7 +339,7 @@ class Session:
             refused = ReplyTooLargeError(error.size, error.limit, call.request.target)
             refused.maybe_applied = not call.request.idempotent
             call.fail(refused)
-            if call not in self._own:
+            if call not in self._book.own:
                 self._answered(call, now)
         self._end(str(error), now)
 
@@ -375,22 +360,33 @@ class Session:
         self._resumable = not response.read_only
         self._answered_sent = connection.answered_sent
         connection.advance(ConnectionInput.ACCEPTED)
-        if self.options.sasl is None:
-            self._authenticated(connection, now)
-            return
+        establishment = self._establishment = Establishment(self.options.sasl, connection.server.host)
         try:
-            exchange = self._exchange = SaslExchange(make_mechanism(self.options.sasl, connection.server.host))
-            token = exchange.start()
+            token = establishment.first_token()
         except AuthFailedError as error:
             self._finish(SessionInput.AUTH_REFUSED, error, now)
             return
-        self._send_own(Sasl(token), self._sasl_answered)
+        self._go_on(connection, establishment, token, now)
+
+    def _go_on(self, connection: Connection, establishment: Establishment, token: Sasl | None, now: float) -> None:
+        """Send the next token, or, if there is none, credentials and watches all in one go."""
+        if token is not None:
+            self._send_own(token, self._sasl_answered)
+            return
+        connection.advance(ConnectionInput.AUTHENTICATED)
+        for call, users in self._book.auth_calls():
+            if not users:
+                self._book.own[call] = self._restored
+            establishment.expect(call)
+            connection.send_auth(call)
+        for request in self._watches.restoration(self.last_zxid):
+            establishment.expect(self._send_own(request, self._restored))
+        if establishment.complete:
+            self._serve(connection, now)
 
     def _sasl_answered(self, call: Call[bytes | None], now: float) -> None:
-        connection, exchange = self._connection, self._exchange
-        assert connection is not None
-        assert exchange is not None
-        if self._closing:
+        connection, establishment = self._connection, self._establishment
+        if connection is None or establishment is None or self._closing:
             return
         try:
             if isinstance(call.error, AuthFailedError):
@@ -398,49 +394,33 @@ class Session:
             if call.error is not None:
                 self._end(str(call.error), now)
                 return
-            answer = exchange.receive(call.result)
+            token = establishment.next_token(call)
         except AuthFailedError as error:
             self._finish(SessionInput.AUTH_REFUSED, error, now)
             return
-        if answer is None:
-            self._exchange = None
-            self._authenticated(connection, now)
-        else:
-            self._send_own(Sasl(answer), self._sasl_answered)
-
-    def _authenticated(self, connection: Connection, now: float) -> None:
-        """Restore credentials and watches, all in one go."""
-        connection.advance(ConnectionInput.AUTHENTICATED)
-        waiting, self._auth_waiting = self._auth_waiting, []
-        asked = {(auth.scheme, auth.credential) for call in waiting if isinstance(auth := call.request, Auth)}
-        for credential in self._credentials:
-            if credential not in asked:
-                call = self._make_auth(*credential)
-                self._own[call] = self._restored
-                self._restoring += 1
-                connection.send_auth(call)
-        for call in waiting:
-            connection.send_auth(call)
-        for request in self._watches.restoration(self.last_zxid):
-            self._restoring += 1
-            self._send_own(request, self._restored)
-        if not self._restoring:
-            self._serve(connection, now)
+        self._go_on(connection, establishment, token, now)
 
     def _restored(self, call: Call[Any], now: float) -> None:
-        self._restoring -= 1
-        connection = self._connection
-        assert connection is not None
+        """One of the calls that restore something is answered, a user's auth call included."""
         if isinstance(call.error, AuthFailedError):
-            self._finish(SessionInput.AUTH_REFUSED, self._refusal(call), now)
+            self._finish(SessionInput.AUTH_REFUSED, refusal(call), now)
         elif call.error is not None:
-            self._end(f"watches cannot be set again: {call.error}", now)
-        elif not self._restoring and connection.state is ConnectionState.RESTORING:
+            self._end(f"what the connection needs cannot be restored: {call.error}", now)
+        else:
+            self._settle(call, now)
+
+    def _settle(self, call: Call[Any], now: float) -> None:
+        connection, establishment = self._connection, self._establishment
+        if connection is None or establishment is None:
+            return
+        establishment.settle(call)
+        if establishment.complete and connection.state is ConnectionState.RESTORING:
             self._serve(connection, now)
 
     def _serve(self, connection: Connection, now: float) -> None:
         """Announce the connection, and let the requests go that waited for it."""
         connection.advance(ConnectionInput.RESTORED)
+        self._establishment = None
         self._dialer.succeeded(connection.server)
         self._served = True
         self._served_since = now
@@ -449,15 +429,11 @@ class Session:
             self._adopted = False
         if self._resumable:
             self._change(SessionInput.SERVED)
-            self._look_for_orphans()
+            self._orphans.look(self.session_id, self._book.waiting)
         else:
             self._change(SessionInput.SERVED_READ_ONLY)
             self._prober.start(now)
-        waiting, self._waiting = self._waiting, deque()
-        self._waiting_bytes = 0
-        for call in waiting:
-            frame, call.frame = call.frame, b""
-            connection.send(call, frame)
+        self._book.release(connection)
 
     # --- inputs: time
 
@@ -509,14 +485,10 @@ class Session:
             InvalidRequestError: an argument that no server accepts.
             RequestTooLargeError: over the frame limit. Nothing was sent in either case.
         """
-        xid = self._next_xid
-        frame = request.encode(xid)
-        if len(frame) - 4 > self.options.max_request:
-            raise RequestTooLargeError(len(frame) - 4, self.options.max_request, request.target)
         if watcher is not None:
+            request.body()  # a wrong argument is refused before the watch is noted
             request = self._watches.prepare(request, watcher)
-            frame = request.encode(xid)
-        self._next_xid = xid + 1 if xid < _LAST_XID else 1
+        xid, frame = self._book.encode(request)
         call = Call(request, xid, b"", watcher)
         if self._served:
             assert self._connection is not None
@@ -524,9 +496,7 @@ class Session:
         elif self.error is not None or self._closing:
             self._fail(call, self._over_error(call))
         else:
-            call.frame = frame
-            self._waiting.append(call)
-            self._waiting_bytes += len(frame)
+            self._book.keep(call, frame)
         return call
 
     def abandon(self, call: Call[Any]) -> None:
@@ -537,12 +507,7 @@ class Session:
         if call.done:
             return
         call.abandoned = True
-        if call in self._auth_waiting:
-            self._auth_waiting.remove(call)
-            call.fail(ConnectionLossError("abandoned"))
-        elif call.frame and call in self._waiting:
-            self._waiting.remove(call)
-            self._waiting_bytes -= len(call.frame)
+        if self._book.withdraw(call):
             self._fail(call, ConnectionLossError("abandoned", call.request.target))
 
     def add_auth(self, scheme: str, credential: bytes) -> Call[None]:
@@ -551,17 +516,17 @@ class Session:
         Returns:
             The call; without a connection it waits for one. A refusal ends the session.
         """
-        call = self._make_auth(scheme, credential)
+        call = self._book.make_auth(scheme, credential)
         if self.error is not None or self._closing:
             call.fail(self._over_error(call))
             return call
-        if (scheme, credential) not in self._credentials:
-            self._credentials.append((scheme, credential))
+        if (scheme, credential) not in self._book.credentials:
+            self._book.credentials.append((scheme, credential))
         connection = self._connection
         if connection is not None and connection.state in (ConnectionState.RESTORING, ConnectionState.SERVING):
             connection.send_auth(call)
         else:
-            self._auth_waiting.append(call)
+            self._book.auth_waiting.append(call)
         return call
 
     def unwatch(self, watcher: Watcher) -> None:
@@ -597,7 +562,7 @@ class Session:
         self._send_own(CloseSession(), self._session_closed)
         self._closing = True
         self._served = False
-        for call in self._take_waiting():
+        for call in self._book.take_waiting():
             self._fail(call, ClosedError(path=call.request.target))
 
     def _session_closed(self, call: Call[None], now: float) -> None:
@@ -611,7 +576,7 @@ class Session:
         """
         if self.state is not SessionState.EXPIRED:
             raise LocalProtocolError(f"only an expired session has a successor, this one is {self.state.value}")
-        session = Session(self._dialer.servers.hosts, self.options, self._random, credentials=self._credentials)
+        session = Session(self._dialer.servers.hosts, self.options, self._random, credentials=self._book.credentials)
         session._dialer = self._dialer
         session._dialer.start()
         session._watches.adopt(self._watches.take(WatchKind.PERSISTENT, WatchKind.RECURSIVE))
@@ -636,25 +601,17 @@ class Session:
         if call.abandoned:
             if error is None:
                 for path in created_ephemerals(call.request, call.result):
-                    self._remove_orphan(path, self.last_zxid)
+                    self._orphans.remove(path, self.last_zxid)
         else:
             self._events.append(call)
         if self.error is not None:
             return
+        if error is None and self._establishment is not None:
+            self._settle(call, now)
         if isinstance(error, AuthFailedError):
-            self._finish(SessionInput.AUTH_REFUSED, self._refusal(call), now)
+            self._finish(SessionInput.AUTH_REFUSED, refusal(call), now)
         elif isinstance(error, SessionExpiredError):
             self._finish(SessionInput.EXPIRY, error, now)
-
-    @staticmethod
-    def _refusal(call: Call[Any]) -> AuthFailedError:
-        if isinstance(call.request, Auth):
-            scheme = call.request.scheme
-            return AuthFailedError(
-                f"the server refused the credentials of scheme {scheme!r}; is the scheme configured?"
-            )
-        assert isinstance(call.error, AuthFailedError)
-        return call.error
 
     def _fired(self, fired: Fired) -> None:
         kind, _, path = fired.event
@@ -698,12 +655,11 @@ class Session:
         else:
             self._dialer.failed(connection.server, reason, now, self.timeout, silent=silent)
         self._drop(connection)
-        lost = self._take_pending(connection)
-        self._note_suspects(lost)
+        lost = self._book.take_pending(connection)
+        self._orphans.lost(lost, self.last_zxid)
         for call, sent in lost:
             path = call.request.target
             self._fail(call, ConnectionLossError(reason, path, maybe_applied=sent, server=str(connection.server)))
-        self._auth_waiting += connection.auth_pending
         self._change(SessionInput.LOST, ConnectionLossError(reason, server=str(connection.server)))
         self.handle_timeout(now)
 
@@ -714,11 +670,10 @@ class Session:
         lost: list[tuple[Call[Any], bool]] = []
         if connection is not None:
             self._drop(connection)
-            lost = self._take_pending(connection)
-            lost += [(call, True) for call in connection.auth_pending if call not in self._own]
-        lost += [(call, False) for call in [*self._take_waiting(), *self._auth_waiting]]
-        self._auth_waiting = []
-        self._own.clear()
+            lost = self._book.take_pending(connection)
+        lost += [(call, False) for call in [*self._book.take_waiting(), *self._book.auth_waiting]]
+        self._book.auth_waiting.clear()
+        self._book.own.clear()
         for call, sent in lost:
             self._fail(call, self._over_error(call, sent=sent))
         kinds = [kind for kind in WatchKind if kind.one_shot or happened is not SessionInput.EXPIRY]
@@ -733,8 +688,7 @@ class Session:
             self._answered_sent = connection.answered_sent
         self._connection = None
         self._served = False
-        self._restoring = 0
-        self._exchange = None
+        self._establishment = None
         self._prober.stop()
 
     def _change(self, happened: SessionInput, error: ZooKeeperError | None = None) -> None:
@@ -743,43 +697,19 @@ class Session:
         if self.state is not old:
             self._events.append(StateChanged(old, self.state, error))
 
-    def _take_pending(self, connection: Connection) -> list[tuple[Call[Any], bool]]:
-        """The users' calls without an answer, and whether they were sent; those of the session's own are dropped."""
-        sent = connection.sent_pending
-        taken = []
-        for position, call in enumerate(connection.pending):
-            call.sent = position < sent
-            if self._own.pop(call, None) is None:
-                taken.append((call, call.sent))
-        connection.pending.clear()
-        for call in list(connection.auth_pending):
-            if self._own.pop(call, None) is not None:
-                connection.auth_pending.remove(call)
-        return taken
-
-    def _take_waiting(self) -> list[Call[Any]]:
-        waiting = [call for call in self._waiting if self._own.pop(call, None) is None]
-        self._waiting.clear()
-        self._waiting_bytes = 0
-        return waiting
-
     # --- requests of its own
 
-    def _make_auth(self, scheme: str, credential: bytes) -> Call[Any]:
-        request = Auth(0, scheme, credential)
-        return Call(request, XID_AUTH, request.encode(XID_AUTH))
-
-    def _send_own(self, request: Request[Any], then: Callable[[Call[Any], float], None]) -> None:
+    def _send_own(self, request: Request[Any], then: Then) -> Call[Any]:
         """Send a request of the session's own on the connection, whatever its state."""
         assert self._connection is not None
-        xid = self._next_xid
-        self._next_xid = xid + 1 if xid < _LAST_XID else 1
+        xid, frame = self._book.encode(request)
         call = Call(request, xid, b"")
-        self._own[call] = then
-        self._connection.send(call, request.encode(xid))
+        self._book.own[call] = then
+        self._connection.send(call, frame)
+        return call
 
-    def _submit_own(self, request: Request[Any], then: Callable[[Call[Any], float], None]) -> None:
-        """Send a request of the session's own in its turn; it is dropped with the connection."""
+    def _submit_own(self, request: Request[Any], then: Then) -> None:
+        """Send a request of the session's own if it is served; without a connection nobody needs it."""
         if self._served:
             self._send_own(request, then)
 
@@ -792,46 +722,3 @@ class Session:
         assert isinstance(request, RemoveWatches)
         if isinstance(call.error, MarshallingError) and (again := self._watches.fallback_removal(request)):
             self._submit_own(again, self._watch_removed)
-
-    # --- orphans
-
-    def _note_suspects(self, lost: list[tuple[Call[Any], bool]]) -> None:
-        """Remember the ephemerals that abandoned calls among *lost* may have made."""
-        wanted: Counter[str] = Counter()
-        for call, _ in lost:
-            if not call.abandoned:
-                wanted.update(requested_paths(call.request))
-        for call, sent in lost:
-            if call.abandoned and sent:
-                # What somebody else here asked for too may be theirs; better an orphan than a theft.
-                self._suspects += [s for s in suspects(call.request, self.last_zxid) if s.path not in wanted]
-            elif wanted:
-                call.rival = any(wanted[path] > 1 for path in requested_paths(call.request))
-
-    def _look_for_orphans(self) -> None:
-        wanted: set[str] = set()
-        for call in self._waiting:
-            wanted |= requested_paths(call.request)
-        self._suspects = [s for s in self._suspects if s.tag is not None or s.path not in wanted]
-        for suspect in self._suspects:
-            look = Exists(suspect.path) if suspect.tag is None else GetChildren(parent(suspect.path))
-            self._send_own(look, partial(self._looked, suspect))
-
-    def _looked(self, suspect: Suspect, call: Call[Any], now: float) -> None:
-        self._suspects.remove(suspect)
-        if call.error is not None:
-            return
-        if suspect.tag is not None:
-            for path in tagged(suspect, call.result):
-                self._remove_orphan(path, 0)
-        elif call.result.ephemeral_owner == self.session_id and call.result.czxid > suspect.after:
-            self._remove_orphan(suspect.path, suspect.after)
-
-    def _remove_orphan(self, path: str, after: int) -> None:
-        # It stays a suspect until the server has answered, so that a lost reply changes nothing.
-        suspect = Suspect(path, None, after)
-        self._suspects.append(suspect)
-        self._submit_own(Delete(path), partial(self._orphan_removed, suspect))
-
-    def _orphan_removed(self, suspect: Suspect, call: Call[None], now: float) -> None:
-        self._suspects.remove(suspect)
