@@ -67,8 +67,14 @@ class Supervisor:
         return child.pid
 
     def do_signal(self, pid: int, number: int) -> None:
-        """Send a signal; a process that has ended is left in peace (its id may belong to another one by now)."""
-        self._children[pid].send_signal(number)
+        """Send a signal; a process that has ended is left in peace (its id may belong to another one by now).
+
+        After SIGSTOP, wait until all threads have stopped.
+        """
+        child = self._children[pid]
+        child.send_signal(number)
+        if number == signal.SIGSTOP and child.returncode is None:
+            os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def do_poll(self, pid: int) -> int | None:
         """Tell the exit code, or None while the process is alive."""

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.wire.strategies import REPLIES, REQUESTS, exchanges, int32, repeatable, thorough
+from tests.wire.strategies import EXCHANGES, REQUESTS, int32, repeatable
 from zk_sansio import wire
 from zk_sansio.acl import ACL, ANYONE, CREATOR_ALL, OPEN, Perms
 from zk_sansio.errors import InvalidPathError, InvalidRequestError, LocalProtocolError, RemoteProtocolError
@@ -107,7 +107,7 @@ def test_opcodes() -> None:
     assert {kind.__name__: number for number, kind in wire.REQUESTS.items()} == OPCODES
     assert all(kind.opcode == number for number, kind in wire.REQUESTS.items())
     assert set(wire.REQUESTS) == set(OpCode) - {OpCode.ERROR}
-    assert set(REQUESTS) == set(wire.REQUESTS.values())  # every class has its strategy here
+    assert set(REQUESTS) == set(EXCHANGES) == set(wire.REQUESTS.values())  # each is tried here
 
 
 def test_what_may_be_sent_twice() -> None:
@@ -135,19 +135,16 @@ def test_request(kind: type[Request[Any]], data: st.DataObject, xid: int, behind
     assert decoded[1].encode(xid) == frame
 
 
-@thorough
-@given(exchange=exchanges, behind=st.binary(max_size=5))
-def test_reply(exchange: tuple[Request[Any], Any], behind: bytes) -> None:
-    request, reply = exchange
+@pytest.mark.parametrize("kind", EXCHANGES, ids=lambda kind: str(kind.__name__))
+@repeatable
+@given(data=st.data(), behind=st.binary(max_size=5))
+def test_reply(kind: type[Request[Any]], data: st.DataObject, behind: bytes) -> None:
+    request, reply = data.draw(EXCHANGES[kind])
     frame = HEADER.pack(1, 2, 0) + request.encode_reply(reply)
     for variant in frame, frame + behind, memoryview(frame):
         decoded = request.decode(variant, HEADER.size)
         assert decoded == reply
         assert type(decoded) is type(reply)
-
-
-def test_every_request_has_a_reply() -> None:
-    assert set(REPLIES) | {wire.Multi, wire.MultiRead} == set(REQUESTS)
 
 
 def test_header_of_a_request() -> None:

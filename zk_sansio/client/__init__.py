@@ -1,7 +1,8 @@
 """What users call, as coroutines over a small port; see `Runtime`."""
 
 from .._names import publish
-from ._client import Client, WhileSuspended
+from ._caller import WhileSuspended
+from ._client import Client
 from ._config import EnsembleConfig, EnsembleMember, parse_config
 from ._engine import Engine, OnExpiry
 from ._four_letter import (

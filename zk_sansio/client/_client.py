@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import suppress
-from typing import Any, Literal, TypeVar
+from typing import Any
 
 from ..acl import ACL, OPEN, Id
 from ..errors import (
-    BadVersionError,
-    ConnectionLossError,
     ErrorCode,
     InvalidRequestError,
     NodeExistsError,
     NoNodeError,
     NotEmptyError,
     NoWatcherError,
-    SessionError,
     ZooKeeperError,
 )
-from ..paths import Chroot, basename, check_path, join, parent
+from ..paths import basename, check_path, join, parent
 from ..session import Call, SessionState, SessionTicket, WatchKind, parse_hosts
 from ..wire import (
     AddWatch,
@@ -27,6 +24,7 @@ from ..wire import (
     CheckWatches,
     Children,
     Created,
+    CreateMode,
     Delete,
     Exists,
     GetACL,
@@ -46,10 +44,11 @@ from ..wire import (
     Znode,
     ZnodeAcl,
 )
+from ._caller import Caller, WhileSuspended
 from ._config import CONFIG_PATH, EnsembleConfig, parse_config
-from ._engine import Engine, Subscriber
+from ._engine import Subscriber
+from ._lost import created_ephemeral, created_tagged, deleted_version, set_version, tag
 from ._operations import create_mode, create_request, full_path, sequential_path
-from ._outcome import Decision, Verdict, decide_create, decide_delete, decide_set
 from ._pipeline import Pipeline
 from ._retry import RetryPolicy
 from ._snapshot import Snapshot
@@ -58,32 +57,16 @@ from ._transaction import ReadBatch, Transaction
 
 __all__ = ["Client", "WhileSuspended"]
 
-R = TypeVar("R")
-
-WhileSuspended = Literal["wait", "fail"]
-
 _WINDOW = 256
 """Requests at once when many znodes are walked or deleted."""
 
 
-class Client:
+class Client(Caller):
     """A ZooKeeper client. It is made by an adapter's ``open_client``, and shared by any number of callers.
 
     A cancelled call keeps its place on the connection: what it asked for may still happen, only nobody hears
     of it. An ephemeral znode that it makes is removed again, and a watch that it sets likewise.
     """
-
-    def __init__(
-        self,
-        engine: Engine,
-        chroot: Chroot,
-        retry: RetryPolicy | None = None,
-        while_suspended: WhileSuspended = "wait",
-    ) -> None:
-        self._engine = engine
-        self._chroot = chroot
-        self._retry = retry or RetryPolicy()
-        self._fail_fast = while_suspended == "fail"
 
     # --- facts
 
@@ -134,7 +117,7 @@ class Client:
 
     def at(self, path: str) -> Client:
         """The same client below *path*: it shares session, connection and watches. The znode is not made."""
-        return Client(self._engine, self._chroot / path, self._retry, "fail" if self._fail_fast else "wait")
+        return Client(self._engine, self._chroot / path, self._retry, self._while_suspended)
 
     def using(self, *, retry: RetryPolicy | None = None, while_suspended: WhileSuspended | None = None) -> Client:
         """The same client with another policy, for one call or for many.
@@ -143,43 +126,8 @@ class Client:
             retry: what is repeated; None leaves it as it is.
             while_suspended: ``wait`` for a connection, or ``fail`` with `SuspendedError`; None leaves it as it is.
         """
-        current: WhileSuspended = "fail" if self._fail_fast else "wait"
-        return Client(self._engine, self._chroot, retry or self._retry, while_suspended or current)
-
-    # --- calling
-
-    async def _call(self, request: Request[R], watcher: Subscriber | None = None) -> R:
-        call = await self._engine.call(request, watcher, fail_fast=self._fail_fast)
-        if call.error is None:
-            return call.result
-        return await self._again(request, call, watcher)
-
-    async def _again(self, request: Request[R], call: Call[R], watcher: Subscriber | None = None) -> R:
-        """Repeat a call that has failed as long as the policy says so."""
-        runtime = self._engine.runtime
-        began = runtime.now()
-        attempts, blamed = 1, call.blamed
-        while self._retry.repeats(call, attempts, blamed, runtime.now() - began):
-            if pause := self._retry.pause_before(call.error, attempts):
-                await runtime.sleep(pause)
-            call = await self._engine.call(request, watcher, fail_fast=self._fail_fast)
-            if call.error is None:
-                return call.result
-            attempts += 1
-            blamed += call.blamed
-        assert call.error is not None
-        if blamed > 1:
-            call.error.add_note("the server closed the connection on this request twice, so it is not sent again")
-        raise self._as_seen(call.error)
-
-    def _as_seen(self, error: ZooKeeperError) -> ZooKeeperError:
-        """Name paths in an error as this client does."""
-        if error.path is not None:
-            error.path = self._chroot.to_client(error.path)
-        return error
-
-    def _path(self, path: str) -> str:
-        return full_path(self._chroot, path)
+        policy = while_suspended or self._while_suspended
+        return Client(self._engine, self._chroot, retry or self._retry, policy)
 
     # --- reading
 
@@ -331,94 +279,36 @@ class Client:
         mode = create_mode(ephemeral=ephemeral, sequential=sequential, container=container, ttl=ttl)
         full = (sequential_path if sequential else full_path)(self._chroot, path)
         if protected:
-            full = join(parent(full), self._tag() + basename(full))
+            full = join(parent(full), tag(self._engine.runtime.nonce()) + basename(full))
         request = create_request(full, data, acl, mode, ttl, with_stat=with_stat)
+        decide = None
+        if protected:
+            decide = created_tagged(self, request, full, ephemeral=ephemeral)
+        elif ephemeral and not sequential:
+            decide = created_ephemeral(self, request, full)
         while True:
             try:
-                created = await self._created(request, full, mode.ephemeral, sequential, protected)
+                created = await self._call(request, None, decide)
+                break
             except NoNodeError:
                 if not make_parents:
                     raise
-                # Again and again: an empty container may vanish before its first child is made.
-                await self._make_parents(full, acl, container=container)
-            else:
-                if with_stat and created.stat is None:
-                    created = Created(created.path, await self._stat_of(created.path))
-                return Created(self._chroot.to_client(created.path), created.stat)
-
-    def _tag(self) -> str:
-        digits = self._engine.runtime.nonce().hex()
-        return f"_c_{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:32]}-"
-
-    async def _created(
-        self, request: Request[Created], full: str, ephemeral: bool, sequential: bool, protected: bool
-    ) -> Created:
-        """Make the znode; when the reply is lost, find out whether it was made."""
-        before = self._engine.session.last_zxid
-        while True:
-            session = self._engine.session
-            call = await self._engine.call(request, fail_fast=self._fail_fast)
-            if call.error is None:
-                return call.result
-            if not self._undecided(call) or not (protected or (ephemeral and not sequential)) or call.rival:
-                return await self._again(request, call)
-            await self._call(Sync(parent(full)))
-            if protected:
-                made = await self._find_tagged(full)
-                if made is None:
-                    continue
-                stat = await self._stat_of(made)
-                if stat is None or not ephemeral or stat.ephemeral_owner == self._engine.session.session_id:
-                    return Created(made, stat)
-                # It belongs to a session that is over, and would vanish under its owner (CURATOR-498).
-                await self._call(Delete(made))
-                continue
-            stat = await self._stat_of(full)
-            if decide_create(stat, session_id=session.session_id, before=before).decision is Decision.APPLIED:
-                return Created(full, stat)
-
-    async def _stat_of(self, path: str) -> Stat | None:
-        """The Stat of a znode by its full path."""
-        try:
-            return await self._call(Exists(path))
-        except NoNodeError:
-            return None
-
-    async def _find_tagged(self, full: str) -> str | None:
-        prefix = basename(full)
-        try:
-            names = await self._call(GetChildren(parent(full)))
-        except NoNodeError:
-            return None
-        return next((join(parent(full), name) for name in names if name.startswith(prefix)), None)
-
-    def _undecided(self, call: Call[Any]) -> bool:
-        """Whether a call's outcome is unknown, and it is up to reading to find out."""
-        error = call.error
-        return (
-            isinstance(error, ConnectionLossError)
-            and error.maybe_applied
-            and not self._retry.repeat_unknown
-            and self._retry.max_attempts != 1
-        )
+            # Again and again: an empty container may vanish before its first child is made.
+            await self._make_parents(full, acl, container=container)
+        if with_stat and created.stat is None:
+            created = Created(created.path, await self._stat_of(created.path))
+        return Created(self._chroot.to_client(created.path), created.stat)
 
     async def _make_parents(self, full: str, acl: Sequence[ACL], *, container: bool) -> None:
         above = parent(full)
-        mode = create_mode(ephemeral=False, sequential=False, container=container, ttl=None)
         missing = []
         while above != "/" and await self._stat_of(above) is None:
             missing.append(above)
             above = parent(above)
+        mode = CreateMode.CONTAINER if container else CreateMode.PERSISTENT
         for path in reversed(missing):
             with suppress(NodeExistsError):
-                await self._call_again(create_request(path, b"", acl, mode))
-
-    async def _call_again(self, request: Request[R]) -> R:
-        """Call what may happen twice, because "it exists" or "it is gone" is as good an answer."""
-        policy = RetryPolicy(max_seconds=self._retry.max_seconds, repeat_unknown=True)
-        if self._retry.max_attempts == 1:
-            policy = self._retry
-        return await self.using(retry=policy)._call(request)
+                await self._call_twice(create_request(path, b"", acl, mode))
 
     async def ensure_path(self, path: str, *, acl: Sequence[ACL] = OPEN, container: bool = False) -> None:
         """Make a znode and its parents, as far as they are missing.
@@ -445,26 +335,8 @@ class Client:
             ConnectionLossError: with ``maybe_applied``, the data may have been written. A versioned write is
                 decided by reading where that can decide it.
         """
-        full = self._path(path)
-        request = SetData(full, data, version)
-        if version == -1:
-            return await self._call(request)
-        before = self._engine.session.last_zxid
-        while True:
-            call = await self._engine.call(request, fail_fast=self._fail_fast)
-            if call.error is None:
-                return call.result
-            if not self._undecided(call):
-                return await self._again(request, call)
-            znode = await self._read_again(full)
-            verdict = decide_set(
-                znode.stat if znode else None,
-                znode.data if znode else None,
-                ours=data,
-                version=version,
-                before=before,
-            )
-            self._conclude(call, verdict, full)
+        request = SetData(self._path(path), data, version)
+        return await self._call(request, None, None if version == -1 else set_version(self, request))
 
     async def delete(self, path: str, *, version: int = -1, recursive: bool = False) -> None:
         """Remove a znode.
@@ -480,68 +352,38 @@ class Client:
             ConnectionLossError: with ``maybe_applied``, the znode may be gone. A delete with a version is
                 decided by reading where that can decide it.
         """
-        full = self._path(path)
         if recursive:
             if version != -1:
                 raise InvalidRequestError("a recursive delete takes no version")
             await self._delete_tree(path)
-            return
-        request = Delete(full, version)
-        if version == -1:
-            await self._call(request)
-            return
-        before = self._engine.session.last_zxid
-        while True:
-            call = await self._engine.call(request, fail_fast=self._fail_fast)
-            if call.error is None:
-                return
-            if not self._undecided(call):
-                await self._again(request, call)
-                return
-            znode = await self._read_again(full)
-            verdict = decide_delete(znode.stat if znode else None, version=version, before=before)
-            self._conclude(call, verdict, full)
-
-    async def _read_again(self, full: str) -> Znode | None:
-        await self._call(Sync(full))
-        try:
-            return await self._call(GetData(full))
-        except NoNodeError:
-            return None
-
-    def _conclude(self, call: Call[Any], verdict: Verdict, full: str) -> None:
-        """Raise what a verdict says; return if the write is to be made again."""
-        assert call.error is not None
-        if verdict.decision is Decision.REFUSED:
-            raise self._as_seen(BadVersionError(ErrorCode.BAD_VERSION, full, operation=call.request.name))
-        if verdict.decision is not Decision.NOT_APPLIED:
-            raise self._as_seen(call.error)
+        else:
+            request = Delete(self._path(path), version)
+            await self._call(request, None, None if version == -1 else deleted_version(self, request))
 
     async def _delete_tree(self, path: str) -> None:
         if self._path(path) == "/":
             raise InvalidRequestError("the root cannot be deleted")
-        found = False
-        while True:
-            paths = [each async for each, _ in self.walk(path)]
-            if not paths:
-                break
-            found = True
-            # Deepest first; the order on the wire is the order of execution.
-            paths.reverse()
-            refused = False
-            for start in range(0, len(paths), _WINDOW):
-                pipeline = self.using(retry=RetryPolicy(repeat_unknown=True)).pipeline()
-                deletes = [pipeline.delete(each) for each in paths[start : start + _WINDOW]]
-                await pipeline.run()
-                for delete in deletes:
-                    if isinstance(delete.error, NotEmptyError):
-                        refused = True  # somebody made a znode meanwhile
-                    elif delete.error is not None and not isinstance(delete.error, NoNodeError):
-                        raise delete.error
-            if not refused:
-                return
-        if not found:
+        paths = [each async for each, _ in self.walk(path)]
+        if not paths:
             raise NoNodeError(ErrorCode.NO_NODE, path, operation="delete")
+        while await self._delete_all(paths):
+            paths = [each async for each, _ in self.walk(path)]
+
+    async def _delete_all(self, paths: list[str]) -> bool:
+        """Delete *paths*, deepest first; return whether one has got new children meanwhile."""
+        twice = self.using(retry=self._retry.twice())
+        crowded = False
+        for start in range(0, len(paths), _WINDOW):
+            pipeline = twice.pipeline()
+            # The order on the wire is the order of execution.
+            for path in paths[::-1][start : start + _WINDOW]:
+                pipeline.delete(path)
+            for outcome in await pipeline.run():
+                if isinstance(outcome, NotEmptyError):
+                    crowded = True
+                elif isinstance(outcome, ZooKeeperError) and not isinstance(outcome, NoNodeError):
+                    raise outcome
+        return crowded
 
     async def set_acl(self, path: str, acl: Sequence[ACL], *, version: int = -1) -> Stat:
         """Replace a znode's access control list.
@@ -562,38 +404,6 @@ class Client:
     def pipeline(self) -> Pipeline:
         """Collect requests that are sent together and waited for together."""
         return Pipeline(self._chroot, self._run_batch)
-
-    async def _run_batch(self, requests: Sequence[Request[Any]]) -> list[Call[Any]]:
-        engine = self._engine
-        calls = await engine.batch(requests, fail_fast=self._fail_fast)
-        began = engine.runtime.now()
-        attempts = 1
-        while True:
-            # When the fate of one write is unknown, those behind it are not made: they may build on it.
-            again = [i for i, call in enumerate(calls) if self._repeats(call, attempts, engine.runtime.now() - began)]
-            if any(self._unknown(call) for call in calls):
-                again = [i for i in again if requests[i].idempotent]
-            if not again:
-                return calls
-            if pause := max(self._retry.pause_before(calls[i].error, attempts) for i in again):
-                await engine.runtime.sleep(pause)
-            fresh = await engine.batch([requests[i] for i in again], fail_fast=self._fail_fast)
-            for i, call in zip(again, fresh, strict=True):
-                call.blamed += calls[i].blamed
-                calls[i] = call
-            attempts += 1
-
-    def _repeats(self, call: Call[Any], attempts: int, elapsed: float) -> bool:
-        return call.error is not None and self._retry.repeats(call, attempts, call.blamed, elapsed)
-
-    def _unknown(self, call: Call[Any]) -> bool:
-        error = call.error
-        return (
-            isinstance(error, SessionError)
-            and error.maybe_applied
-            and not call.request.idempotent
-            and not self._retry.repeat_unknown
-        )
 
     async def get_many(self, paths: Iterable[str]) -> list[Znode | ZooKeeperError]:
         """Read many znodes at once.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import ConnectionLossError, SuspendedError, ThrottledError, ZooKeeperError
@@ -56,9 +56,19 @@ class RetryPolicy:
             case _:
                 return False
 
+    def decides(self, call: Call[Any], attempts: int, blamed: int, elapsed: float) -> bool:
+        """Whether it is worth finding out what became of *call*; arguments as of `repeats`."""
+        if self.max_attempts is not None and attempts >= self.max_attempts:
+            return False
+        if self.max_seconds is not None and elapsed >= self.max_seconds:
+            return False
+        error = call.error
+        return isinstance(error, ConnectionLossError) and error.maybe_applied and blamed < 2
+
+    def twice(self) -> RetryPolicy:
+        """The same for what may happen twice without harm; no retry stays no retry."""
+        return replace(self, repeat_unknown=True)
+
     def pause_before(self, error: ZooKeeperError | None, attempts: int) -> float:
         """Seconds to wait before the next attempt. After a lost connection none: reconnecting paces it."""
         return min(self.pause * 2 ** (attempts - 1), 5.0) if isinstance(error, ThrottledError) else 0.0
-
-
-NO_RETRY = RetryPolicy(max_attempts=1)

@@ -9,7 +9,8 @@ from typing import Any, TypedDict
 from ..errors import InvalidRequestError
 from ..paths import Chroot
 from ..session import RandomSource, SaslFactory, Session, SessionOptions, SessionTicket, parse_hosts
-from ._client import Client, WhileSuspended
+from ._caller import WhileSuspended
+from ._client import Client
 from ._engine import Engine, OnExpiry
 from ._retry import RetryPolicy
 from ._runtime import Runtime

@@ -109,6 +109,10 @@ class Orphans:
             elif wanted:
                 call.rival = any(wanted[path] > 1 for path in requested_paths(call.request))
 
+    def disown(self, request: Request[Any], after: int) -> None:
+        """Suspect what *request* may have made."""
+        self._suspects += suspects(request, after)
+
     def look(self, session_id: int, waiting: Iterable[Call[Any]]) -> None:
         """A connection serves the session again: look for suspects before any of the *waiting* calls goes out."""
         self._session_id = session_id

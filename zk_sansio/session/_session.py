@@ -510,6 +510,17 @@ class Session:
         if self._book.withdraw(call):
             self._fail(call, ConnectionLossError("abandoned", call.request.target))
 
+    def disown(self, request: Request[Any], after: int) -> None:
+        """Nobody cares any more what became of *request*, whose reply was lost: remove the ephemerals it made.
+
+        Args:
+            request: a create, or a multi with creates.
+            after: the last zxid seen before it was made.
+        """
+        self._orphans.disown(request, after)
+        if self._served and self._resumable:
+            self._orphans.look(self.session_id, self._book.waiting)
+
     def add_auth(self, scheme: str, credential: bytes) -> Call[None]:
         """Add an identity, now and on every later connection.
 

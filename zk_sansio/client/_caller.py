@@ -1,0 +1,133 @@
+"""Making calls by a policy: what is repeated, what is found out by reading, and what is raised."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Literal, TypeAlias, TypeVar
+
+from ..errors import NoNodeError, SessionError, ZooKeeperError
+from ..paths import Chroot
+from ..session import Call
+from ..wire import Exists, Request, Stat
+from ._engine import Engine, Subscriber
+from ._operations import full_path
+from ._retry import RetryPolicy
+
+__all__ = ["Caller", "Decide", "WhileSuspended"]
+
+R = TypeVar("R")
+
+WhileSuspended: TypeAlias = Literal["wait", "fail"]
+
+Decide: TypeAlias = Callable[[Call[R]], Awaitable[R | None]]
+"""Finds out what became of a write whose reply was lost: its result, or None to make it again, or an error."""
+
+
+class Caller:
+    """A view on an engine: a chroot and a policy. `Client` adds what users call."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        chroot: Chroot,
+        retry: RetryPolicy | None = None,
+        while_suspended: WhileSuspended = "wait",
+    ) -> None:
+        self._engine = engine
+        self._chroot = chroot
+        self._retry = retry or RetryPolicy()
+        self._fail_fast = while_suspended == "fail"
+
+    def _path(self, path: str) -> str:
+        return full_path(self._chroot, path)
+
+    def _as_seen(self, error: ZooKeeperError) -> ZooKeeperError:
+        """Name paths in an error as this client does."""
+        if error.path is not None:
+            error.path = self._chroot.to_client(error.path)
+        return error
+
+    async def _call(self, request: Request[R], watcher: Subscriber | None = None, decide: Decide[R] | None = None) -> R:
+        call = await self._engine.call(request, watcher, fail_fast=self._fail_fast)
+        if call.error is None:
+            return call.result
+        return await self._again(request, call, watcher, decide)
+
+    async def _again(
+        self, request: Request[R], call: Call[R], watcher: Subscriber | None, decide: Decide[R] | None
+    ) -> R:
+        """Repeat a call that has failed, or find out what became of it, as long as the policy says so."""
+        runtime = self._engine.runtime
+        policy = self._retry
+        began = runtime.now()
+        attempts, blamed = 1, call.blamed
+        while True:
+            elapsed = runtime.now() - began
+            if policy.repeats(call, attempts, blamed, elapsed):
+                if pause := policy.pause_before(call.error, attempts):
+                    await runtime.sleep(pause)
+            elif decide is not None and policy.decides(call, attempts, blamed, elapsed):
+                result = await decide(call)
+                if result is not None:
+                    return result
+            else:
+                break
+            call = await self._engine.call(request, watcher, fail_fast=self._fail_fast)
+            if call.error is None:
+                return call.result
+            attempts += 1
+            blamed += call.blamed
+        assert call.error is not None
+        if blamed > 1:
+            call.error.add_note("the server closed the connection on this request twice, so it is not sent again")
+        raise self._as_seen(call.error)
+
+    async def _stat_of(self, full: str) -> Stat | None:
+        """The Stat of a znode by its full path; None if there is none."""
+        try:
+            return await self._call(Exists(full))
+        except NoNodeError:
+            return None
+
+    async def _call_twice(self, request: Request[R]) -> R:
+        """Call what may happen twice, because "it exists" or "it is gone" is as good an answer."""
+        return await Caller(self._engine, self._chroot, self._retry.twice(), self._while_suspended)._call(request)
+
+    @property
+    def _while_suspended(self) -> WhileSuspended:
+        return "fail" if self._fail_fast else "wait"
+
+    async def _run_batch(self, requests: Sequence[Request[Any]]) -> list[Call[Any]]:
+        """Make many calls together; each comes back with its outcome."""
+        engine, policy = self._engine, self._retry
+        calls = await engine.batch(requests, fail_fast=self._fail_fast)
+        began = engine.runtime.now()
+        attempts = 1
+        while True:
+            elapsed = engine.runtime.now() - began
+            again = [
+                i
+                for i, call in enumerate(calls)
+                if call.error is not None and policy.repeats(call, attempts, call.blamed, elapsed)
+            ]
+            # When the fate of one write is unknown, those behind it are not made: they may build on it.
+            if any(self._unknown(call) for call in calls):
+                again = [i for i in again if requests[i].idempotent]
+            if not again:
+                return calls
+            if pause := max(policy.pause_before(calls[i].error, attempts) for i in again):
+                await engine.runtime.sleep(pause)
+            fresh = await engine.batch([requests[i] for i in again], fail_fast=self._fail_fast)
+            for i, call in zip(again, fresh, strict=True):
+                call.blamed += calls[i].blamed
+                calls[i] = call
+            attempts += 1
+
+    def _unknown(self, call: Call[Any]) -> bool:
+        error = call.error
+        return (
+            isinstance(error, SessionError)
+            and error.maybe_applied
+            and not call.request.idempotent
+            and not self._retry.repeat_unknown
+        )
