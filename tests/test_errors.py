@@ -171,7 +171,7 @@ EXAMPLES: list[tuple[ZooKeeperError, str]] = [
     ),
     (SuspendedError("no connection", "/a"), "/a: connection lost (no connection); the request was not sent"),
     (SessionExpiredError(), "session expired: the server ended the session"),
-    (SessionExpiredError("no server in time", "/a"), "session expired: no server in time"),
+    (SessionExpiredError("no server in time", "/a"), "/a: session expired: no server in time"),
     (SessionMovedError(), "the session is in use through another connection"),
     (AuthFailedError("the server answered AUTH_FAILED"), "the server answered AUTH_FAILED"),
     (ConnectError("no server in 10 s"), "no server in 10 s"),

@@ -394,7 +394,10 @@ class SessionExpiredError(SessionError):
         self.maybe_applied = maybe_applied
 
     def __str__(self) -> str:
-        return f"session expired: {self.reason}"
+        what = f"{self.path}: " if self.path else ""
+        return (
+            f"{what}session expired: {self.reason}{'; the change may have been applied' if self.maybe_applied else ''}"
+        )
 
 
 class SessionMovedError(SessionError):

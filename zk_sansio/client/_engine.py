@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Sequence
+from math import inf
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar, cast
 
 from ..errors import ConnectError, SuspendedError, ZooKeeperError
@@ -30,6 +31,9 @@ __all__ = ["Engine", "OnExpiry", "StateListener", "Subscriber"]
 R = TypeVar("R")
 
 OnExpiry: TypeAlias = Literal["renew", "raise"]
+
+_WARNING_PAUSE = 60.0
+"""Seconds between two warnings that callers have to wait, since some programs live at that limit."""
 
 _log = logging.getLogger("zk_sansio")
 
@@ -86,6 +90,7 @@ class Engine:
         self.listeners: set[StateListener] = set()
         self._on_expiry = on_expiry
         self._closing = False
+        self._warn_at = -inf
         self._room: deque[Waitable] = deque()
         self._turn: set[Waitable] = set()
 
@@ -221,6 +226,15 @@ class Engine:
 
     async def wait_for_room(self) -> None:
         """Wait until fewer requests are under way; callers go on in the order in which they came."""
+        now = self.runtime.now()
+        if now >= self._warn_at:
+            session = self.session
+            self._warn_at = now + _WARNING_PAUSE
+            _log.warning(
+                "callers wait: %d requests without an answer, %d bytes not sent",
+                session.in_flight,
+                session.queued_bytes,
+            )
         turn = Waitable()
         self._room.append(turn)
         try:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from ..acl import ACL
 from ..errors import InvalidRequestError
-from ..paths import Chroot, check_path
+from ..paths import Chroot
 from ..wire import Create, Create2, CreateContainer, Created, CreateMode, CreateTTL, Request
 
 __all__ = ["create_mode", "create_request", "full_path", "sequential_path"]
@@ -74,7 +74,4 @@ def full_path(chroot: Chroot, path: str) -> str:
 
 def sequential_path(chroot: Chroot, path: str) -> str:
     """The same for a name that the server will append a number to, so that it may end with a slash."""
-    if not chroot.prefix:
-        return path
-    check_path(path, sequential=True)
-    return chroot.prefix + path
+    return chroot.to_server(path, sequential=True) if chroot.prefix else path

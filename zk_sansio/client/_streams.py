@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["Change", "ChangeStream", "Gap", "OneShotWatch", "StateStream"]
 
 R = TypeVar("R")
+
+_log = logging.getLogger("zk_sansio")
 
 
 class Gap(NamedTuple):
@@ -170,6 +173,11 @@ class ChangeStream(_Scope):
 
     def _push(self, change: Change) -> None:
         if len(self._buffer) >= self._limit:
+            _log.warning(
+                "the watch of %s is read too slowly: %d changes make place for a gap",
+                self._subscriber.path,
+                len(self._buffer),
+            )
             self._buffer.clear()
             change = Gap("overflow")
         elif isinstance(change, WatchEvent) and self._chroot.prefix:

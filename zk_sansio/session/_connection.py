@@ -206,7 +206,7 @@ class Connection:
         if code == 0:
             try:
                 call.result = call.request.decode(frame, 16)
-            except (RemoteProtocolError, struct_error) as error:
+            except RemoteProtocolError as error:
                 broken = RemoteProtocolError(f"the reply to {call.request.name} cannot be read: {error}")
                 broken.path = call.request.target
                 broken.maybe_applied = True

@@ -123,8 +123,7 @@ class Orphans:
             self._send(request, partial(self._looked, suspect))
 
     def _looked(self, suspect: Suspect, call: Call[Any], now: float) -> None:
-        self._suspects.remove(suspect)
-        if call.error is not None:
+        if not self._forget(suspect) or call.error is not None:
             return
         if suspect.tag is not None:
             for name in call.result:
@@ -146,4 +145,11 @@ class Orphans:
         self._send(Delete(path), partial(self._removed, suspect))
 
     def _removed(self, suspect: Suspect, call: Call[None], now: float) -> None:
+        self._forget(suspect)
+
+    def _forget(self, suspect: Suspect) -> bool:
+        """Drop *suspect*; return whether it was there, for it may have been looked for twice."""
+        if suspect not in self._suspects:
+            return False
         self._suspects.remove(suspect)
+        return True

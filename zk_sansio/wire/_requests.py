@@ -128,9 +128,12 @@ class Request(Generic[R]):
         """Decode the reply's record at offset *at* of its frame; more bytes may follow.
 
         Raises:
-            RemoteProtocolError or struct.error: the bytes are not this reply.
+            RemoteProtocolError: the bytes are not this reply.
         """
-        reply: R = self._reply.get(frame, at)[0]
+        try:
+            reply: R = self._reply.get(frame, at)[0]
+        except struct.error as error:
+            raise RemoteProtocolError(f"a reply that is cut short: {error}") from None
         return reply
 
     def encode_reply(self, reply: R) -> bytes:
@@ -363,16 +366,20 @@ class GetData(_WatchedRead[Znode]):
 
     def decode(self, frame: Frame, at: int) -> Znode:
         # The hottest reply: written out, so that it costs three calls and not nine.
-        (length,) = INT_STRUCT.unpack_from(frame, at)
-        at += 4
-        if length <= 0:
-            if length < -1:
-                raise RemoteProtocolError(f"a buffer of {length} bytes")
-            data = b"" if length == 0 else None
-        else:
-            data = bytes(frame[at : at + length])
-            at += length
-        return make_znode((data, make_stat(STAT_STRUCT.unpack_from(frame, at))))
+        try:
+            (length,) = INT_STRUCT.unpack_from(frame, at)
+            at += 4
+            if length <= 0:
+                if length < -1:
+                    raise RemoteProtocolError(f"a buffer of {length} bytes")
+                data = b"" if length == 0 else None
+            else:
+                # A length past the end cuts the data short, and then leaves nothing for the Stat.
+                data = bytes(frame[at : at + length])
+                at += length
+            return make_znode((data, make_stat(STAT_STRUCT.unpack_from(frame, at))))
+        except struct.error as error:
+            raise RemoteProtocolError(f"a reply that is cut short: {error}") from None
 
 
 @dataclass(slots=True)
