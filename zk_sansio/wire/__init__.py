@@ -17,6 +17,18 @@ from ._codes import (
     OpCode,
     WatcherType,
 )
+from ._control import (
+    AddWatch,
+    Auth,
+    CheckWatches,
+    CloseSession,
+    Ping,
+    RemoveWatches,
+    Sasl,
+    SetWatches,
+    SetWatches2,
+    WhoAmI,
+)
 from ._frames import FrameDecoder
 from ._jute import DECODE_ERRORS, Frame
 from ._multi import Failed, Multi, MultiRead, OpResult, WriteOp
@@ -31,13 +43,10 @@ from ._records import (
     Znode,
     ZnodeAcl,
 )
-from ._requests import (
-    REQUESTS,
-    AddWatch,
-    Auth,
+from ._registry import REQUESTS, decode_request
+from ._request import Request
+from ._znodes import (
     Check,
-    CheckWatches,
-    CloseSession,
     Create,
     Create2,
     CreateContainer,
@@ -50,18 +59,10 @@ from ._requests import (
     GetChildren2,
     GetData,
     GetEphemerals,
-    Ping,
     Reconfig,
-    RemoveWatches,
-    Request,
-    Sasl,
     SetACL,
     SetData,
-    SetWatches,
-    SetWatches2,
     Sync,
-    WhoAmI,
-    decode_request,
 )
 
 __all__ = [

@@ -15,8 +15,8 @@ from ..errors import InvalidRequestError, RemoteProtocolError
 from ._codes import OpCode
 from ._jute import BUFFER, INT, STRING, Codec, Frame
 from ._records import NAMES, STAT, Created, Stat, Znode
-from ._requests import (
-    REQUESTS,
+from ._request import Request
+from ._znodes import (
     Check,
     Create,
     Create2,
@@ -25,7 +25,6 @@ from ._requests import (
     Delete,
     GetChildren,
     GetData,
-    Request,
     SetData,
 )
 
@@ -135,8 +134,8 @@ class Multi(Request[list[OpResult]]):
             at += 9
             if done:
                 return cls(ops), at
-            request = REQUESTS.get(kind)
-            if request is None or not issubclass(request, cls._allowed):
+            request = next((allowed for allowed in cls._allowed if allowed.opcode == kind), None)
+            if request is None:
                 raise RemoteProtocolError(f"opcode {kind} inside a {cls.name}")
             op, at = request.parse(frame, at)
             ops.append(op)
@@ -150,7 +149,3 @@ class MultiRead(Multi):
     idempotent = True
     name = "multi read"
     _allowed = (GetData, GetChildren)
-
-
-REQUESTS[OpCode.MULTI] = Multi
-REQUESTS[OpCode.MULTI_READ] = MultiRead
