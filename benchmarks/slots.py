@@ -10,7 +10,20 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal, TypeAlias
 
-__all__ = ["OUTSTANDING", "PIPELINE", "ROWS", "Contender", "Meter", "Operation", "Result", "Row", "Slot", "Way", "cpu_of", "name_of"]
+__all__ = [
+    "OUTSTANDING",
+    "PIPELINE",
+    "ROWS",
+    "Contender",
+    "Meter",
+    "Operation",
+    "Result",
+    "Row",
+    "Slot",
+    "Way",
+    "cpu_of",
+    "name_of",
+]
 
 Contender: TypeAlias = Literal["zk_trio", "kazoo", "socket"]
 Operation: TypeAlias = Literal["get", "set", "create"]

@@ -158,7 +158,7 @@ class ServerError(ZooKeeperError):
     ) -> None:
         super().__init__(code, path)
         self.code = code
-        self.path = path
+        self.path: str | None = path
         self.operation = operation
         self.zxid = zxid
 
@@ -332,7 +332,7 @@ class TransactionError(ZooKeeperError):
         self.index = index
         self.op = op
         self.error = error
-        self.path = error.path
+        self.path: str | None = error.path
 
     def __str__(self) -> str:
         return f"operation {self.index} of the transaction failed, nothing was applied: {self.error}"
@@ -358,14 +358,14 @@ class ConnectionLossError(SessionError):
             write may have been applied.
     """
 
-    code = ErrorCode.CONNECTION_LOSS
+    code: int = ErrorCode.CONNECTION_LOSS
 
     def __init__(
         self, reason: str, path: str | None = None, *, maybe_applied: bool = False, server: str | None = None
     ) -> None:
         super().__init__(reason, path)
         self.reason = reason
-        self.path = path
+        self.path: str | None = path
         self.maybe_applied = maybe_applied
         self.server = server
 
@@ -383,14 +383,14 @@ class SuspendedError(ConnectionLossError):
 class SessionExpiredError(SessionError):
     """The session is over: its ephemeral znodes, locks and watches are gone."""
 
-    code = ErrorCode.SESSION_EXPIRED
+    code: int = ErrorCode.SESSION_EXPIRED
 
     def __init__(
         self, reason: str = "the server ended the session", path: str | None = None, *, maybe_applied: bool = False
     ) -> None:
         super().__init__(reason, path)
         self.reason = reason
-        self.path = path
+        self.path: str | None = path
         self.maybe_applied = maybe_applied
 
     def __str__(self) -> str:
@@ -403,7 +403,7 @@ class SessionExpiredError(SessionError):
 class SessionMovedError(SessionError):
     """The session is attached to another server through another connection; this request was not executed."""
 
-    code = ErrorCode.SESSION_MOVED
+    code: int = ErrorCode.SESSION_MOVED
 
     def __init__(self, reason: str = "the session is in use through another connection") -> None:
         super().__init__(reason)
@@ -412,7 +412,7 @@ class SessionMovedError(SessionError):
 class AuthFailedError(SessionError):
     """The server refused the credentials; the same ones would fail again at every reconnect."""
 
-    code = ErrorCode.AUTH_FAILED
+    code: int = ErrorCode.AUTH_FAILED
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -425,12 +425,12 @@ class ConnectError(SessionError):
         failures: for each server that was tried, ``host:port``, what happened last.
     """
 
-    code = ErrorCode.CONNECTION_LOSS
+    code: int = ErrorCode.CONNECTION_LOSS
 
     def __init__(self, reason: str, failures: dict[str, str] | None = None) -> None:
         super().__init__(reason, failures)
         self.reason = reason
-        self.failures = failures or {}
+        self.failures: dict[str, str] = failures or {}
 
     def __str__(self) -> str:
         tried = "; ".join(f"{server}: {why}" for server, why in self.failures.items())
@@ -444,7 +444,7 @@ class TlsError(SessionError):
         permanent: whether it would fail again: a certificate, or the settings of one side, must be changed first.
     """
 
-    code = ErrorCode.CONNECTION_LOSS
+    code: int = ErrorCode.CONNECTION_LOSS
 
     def __init__(self, reason: str, *, server: str | None = None, permanent: bool = False) -> None:
         super().__init__(reason)
@@ -459,14 +459,14 @@ class TlsError(SessionError):
 class ClosedError(SessionError):
     """The client is closed, or was closed before the answer came."""
 
-    code = ErrorCode.CONNECTION_LOSS
+    code: int = ErrorCode.CONNECTION_LOSS
 
     def __init__(
         self, reason: str = "the client is closed", path: str | None = None, *, maybe_applied: bool = False
     ) -> None:
         super().__init__(reason, path)
         self.reason = reason
-        self.path = path
+        self.path: str | None = path
         self.maybe_applied = maybe_applied
 
     def __str__(self) -> str:
@@ -511,7 +511,7 @@ class InvalidPathError(InvalidRequestError):
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(path, reason)
-        self.path = path
+        self.path: str | None = path
         self.reason = reason
 
     def __str__(self) -> str:
@@ -530,7 +530,7 @@ class RequestTooLargeError(LocalProtocolError, ValueError):
         super().__init__(size, limit, path)
         self.size = size
         self.limit = limit
-        self.path = path
+        self.path: str | None = path
 
     def __str__(self) -> str:
         what = f"{self.path}: " if self.path else ""
@@ -556,7 +556,7 @@ class ReplyTooLargeError(RemoteProtocolError):
         super().__init__(size, limit, path)
         self.size = size
         self.limit = limit
-        self.path = path
+        self.path: str | None = path
 
     def __str__(self) -> str:
         what = f"{self.path}: " if self.path else ""

@@ -92,11 +92,9 @@ class Chroot:
     __slots__ = ("prefix",)
 
     def __init__(self, path: str = "") -> None:
-        if path and path != "/":
+        self.prefix: str = "" if path == "/" else path
+        if self.prefix:
             check_path(path)
-            self.prefix = path
-        else:
-            self.prefix = ""
 
     def __truediv__(self, path: str) -> Chroot:
         check_path(path)

@@ -1,4 +1,4 @@
-"""A client on the shared server, and its superuser."""
+"""A client of the shared server."""
 
 from collections.abc import AsyncIterator
 

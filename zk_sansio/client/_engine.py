@@ -83,7 +83,7 @@ class Engine:
     """
 
     def __init__(self, session: Session, runtime: Runtime, on_expiry: OnExpiry = "renew") -> None:
-        self.session = session
+        self.session: Session = session
         self.runtime = runtime
         self.error: ZooKeeperError | None = None
         self.ended_by: ZooKeeperError | None = None

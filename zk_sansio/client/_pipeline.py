@@ -40,7 +40,7 @@ class Pending(Generic[R]):
     __slots__ = ("_call", "_chroot", "error", "request")
 
     def __init__(self, request: Request[R], chroot: Chroot) -> None:
-        self.request = request
+        self.request: Request[R] = request
         self.error: ZooKeeperError | None = None
         self._chroot = chroot
         self._call: Call[R] | None = None

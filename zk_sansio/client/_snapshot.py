@@ -38,7 +38,7 @@ class Snapshot:
         self._read = read
         self._known: dict[str, _Known] = {}
         self._pending: deque[WatchEvent] = deque()
-        self.stale = True
+        self.stale: bool = True
 
     def outdated(self) -> None:
         """Events may be missing: everything is to be read again."""

@@ -38,8 +38,8 @@ class Batch(Waitable):
 
     def __init__(self) -> None:
         super().__init__()
-        self.left = 0
-        self.wake_at = 0
+        self.left: int = 0
+        self.wake_at: int = 0
 
 
 class Call(Waitable, Generic[R]):
@@ -80,17 +80,17 @@ class Call(Waitable, Generic[R]):
     def __init__(self, request: Request[R], xid: int, frame: bytes, watcher: Watcher | None = None) -> None:
         # Written out rather than inherited: this is made for every request.
         self.waiter: Any = None
-        self.request = request
-        self.xid = xid
-        self.frame = frame
-        self.watcher = watcher
-        self.done = False
+        self.request: Request[R] = request
+        self.xid: int = xid
+        self.frame: bytes = frame
+        self.watcher: Watcher | None = watcher
+        self.done: bool = False
         self.error: ZooKeeperError | None = None
-        self.sent = False
-        self.blamed = 0
-        self.rival = False
+        self.sent: bool = False
+        self.blamed: int = 0
+        self.rival: bool = False
         self.batch: Batch | None = None
-        self.abandoned = False
+        self.abandoned: bool = False
 
     def fail(self, error: ZooKeeperError) -> None:
         """Give the call an error as its outcome."""

@@ -176,7 +176,7 @@ class DigestMD5:
         self._password = password
         self._nonce_source = nonce_source
         self._proof: bytes | None = None
-        self.done = False
+        self.done: bool = False
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._user!r})"

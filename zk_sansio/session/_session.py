@@ -81,10 +81,10 @@ class Session:
         ticket: SessionTicket | None = None,
     ) -> None:
         self.options = options
-        self.state = SessionState.CONNECTING
-        self.session_id = ticket.session_id if ticket else 0
-        self.timeout = options.timeout
-        self.last_zxid = ticket.last_zxid if ticket else 0
+        self.state: SessionState = SessionState.CONNECTING
+        self.session_id: int = ticket.session_id if ticket else 0
+        self.timeout: float = options.timeout
+        self.last_zxid: int = ticket.last_zxid if ticket else 0
         self.error: ZooKeeperError | None = None
         self._password = ticket.password if ticket else _NO_PASSWORD
         # A session of a read-only server is known to that server alone and cannot be resumed elsewhere.

@@ -76,9 +76,9 @@ class Watcher:
     __slots__ = ("armed", "kind", "path")
 
     def __init__(self, path: str, kind: WatchKind) -> None:
-        self.path = path
-        self.kind = kind
-        self.armed = False
+        self.path: str = path
+        self.kind: WatchKind = kind
+        self.armed: bool = False
 
 
 class WatchTable:
