@@ -1,8 +1,12 @@
 """Sphinx's configuration. `scripts/docs` builds the documentation and treats every warning as an error."""
 
+import sys
 from importlib.metadata import version as version_of
+from pathlib import Path
 
 from sphinx.application import Sphinx
+
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
 project = "zk-sansio"
 author = "the zk-sansio contributors"
@@ -14,9 +18,11 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinxcontrib_trio",
+    "zk_docs",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "_ext"]
 
+default_role = "py:obj"  # `Client` in a docstring is a link
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
@@ -28,6 +34,7 @@ myst_heading_anchors = 3
 
 html_theme = "furo"
 html_title = f"{project} {release}"
+html_static_path = ["_static"]
 
 
 def skip_generated(_app: Sphinx, _what: str, _name: str, thing: object, skip: bool, _options: object) -> bool:

@@ -90,14 +90,13 @@ from zk_sansio import (
     ZooKeeperError,
     digest_acl,
     digest_id,
-    digest_md5,
     ip_acl,
     sasl_acl,
     x509_acl,
 )
 from zk_sansio._names import publish
 
-from ._open import four_letter_word, open_client
+from ._open import digest_md5, four_letter_word, open_client
 from ._stream import TlsSource
 
 __all__ = [

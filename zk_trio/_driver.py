@@ -151,6 +151,7 @@ class Driver:
     def _read(self, session: Session, stream: Stream) -> None:
         """Take what has arrived, once, so that a flood of replies leaves others their turn."""
         now = trio.current_time()
+        serving = session.state.serving
         try:
             if stream.plain and (buffer := session.receive_buffer()) is not None:
                 count = stream.receive_into(buffer)
@@ -168,7 +169,8 @@ class Driver:
         except (OSError, TlsError) as error:
             session.connection_lost(error, now)
         self._engine.deliver()
-        if not session.connected or not session.state.serving:
+        if not session.connected or not (serving and session.state.serving):
+            # While a connection serves its deadlines only move away; before, and when it begins to, they come closer.
             self._news.set()
         if session.queued_bytes and not self._sending:
             self._wake_sender()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from os import urandom
 from random import SystemRandom
 from typing import Unpack
 
@@ -11,13 +13,14 @@ import trio
 
 from zk_sansio.client import Client, ClientSettings, Engine, SocketOptions, check_reply, prepare
 from zk_sansio.errors import ConnectError, FourLetterError, TlsError
-from zk_sansio.session import Probe, Server, parse_hosts
+from zk_sansio.session import Probe, SaslFactory, Server, parse_hosts
+from zk_sansio.session import digest_md5 as digest_md5_with_nonces
 
 from ._driver import Driver, ask, resolve
 from ._runtime import TrioRuntime
 from ._stream import TlsSource
 
-__all__ = ["four_letter_word", "open_client"]
+__all__ = ["digest_md5", "four_letter_word", "open_client"]
 
 
 @asynccontextmanager
@@ -139,3 +142,16 @@ async def four_letter_word(
             return check_reply(word, answer.decode("utf-8", "replace"))
         raise ConnectError(f"{host} cannot be reached: {failure}") from failure
     raise FourLetterError(word, f"no answer from {host} within {within:.3g} s")
+
+
+def digest_md5(user: str, password: str) -> SaslFactory:
+    """SASL with DIGEST-MD5, for ``open_client(sasl=...)``: the same user and password for every server.
+
+    Args:
+        user: the user name.
+        password: the password.
+
+    Raises:
+        InvalidRequestError: a name or password that no server can know.
+    """
+    return digest_md5_with_nonces(user, password, partial(urandom, 16))

@@ -49,26 +49,21 @@ def brief(change: zk.Change) -> tuple[str, str]:
     return ("GAP", change.reason) if isinstance(change, zk.Gap) else (change.type.name, change.path)
 
 
-async def at_once(step: Callable[[], Awaitable[T]], turns: int = 5) -> list[T]:
-    """All that *step* gives without waiting: it is cut off after some turns of the event loop."""
+async def at_once(step: Callable[[], Awaitable[T]], most: float = float("inf")) -> list[T]:
+    """All that *step* gives without waiting: it is cut off when some turns of the event loop bring nothing."""
     found: list[T] = []
+    quiet = 0
 
     async def collect() -> None:
-        while True:
+        nonlocal quiet
+        while len(found) < most:
             found.append(await step())
-            patience.relax()
+            quiet = 0
 
-    class Patience:
-        left = turns
-
-        def relax(self) -> None:
-            self.left = turns
-
-    patience = Patience()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(collect)
-        while patience.left:
-            patience.left -= 1
+        while quiet < 5:
+            quiet += 1
             await trio.lowlevel.checkpoint()
         nursery.cancel_scope.cancel()
     return found

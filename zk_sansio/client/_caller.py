@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Literal, TypeAlias, TypeVar
 
-from ..errors import NoNodeError, SessionError, ZooKeeperError
+from ..errors import NoNodeError, RequestTooLargeError, ZooKeeperError
 from ..paths import Chroot
 from ..session import Call
 from ..wire import Exists, Request, Stat
@@ -21,6 +21,8 @@ WhileSuspended: TypeAlias = Literal["wait", "fail"]
 
 Decide: TypeAlias = Callable[[Call[R]], Awaitable[R | None]]
 """Finds out what became of a write whose reply was lost: its result, or None to make it again, or an error."""
+
+_BLAMED = "the server closed the connection on this request twice, so it is not sent again"
 
 
 class Caller:
@@ -48,7 +50,10 @@ class Caller:
         return error
 
     async def _call(self, request: Request[R], watcher: Subscriber | None = None, decide: Decide[R] | None = None) -> R:
-        call = await self._engine.call(request, watcher, fail_fast=self._fail_fast)
+        try:
+            call = await self._engine.call(request, watcher, fail_fast=self._fail_fast)
+        except RequestTooLargeError as error:
+            raise self._as_seen(error) from None
         if call.error is None:
             return call.result
         return await self._again(request, call, watcher, decide)
@@ -61,7 +66,9 @@ class Caller:
         policy = self._retry
         began = runtime.now()
         attempts, blamed = 1, call.blamed
+        unknown = False
         while True:
+            unknown = unknown or _unknown(call)
             elapsed = runtime.now() - began
             if policy.repeats(call, attempts, blamed, elapsed):
                 if pause := policy.pause_before(call.error, attempts):
@@ -70,6 +77,7 @@ class Caller:
                 result = await decide(call)
                 if result is not None:
                     return result
+                unknown = False
             else:
                 break
             call = await self._engine.call(request, watcher, fail_fast=self._fail_fast)
@@ -78,8 +86,10 @@ class Caller:
             attempts += 1
             blamed += call.blamed
         assert call.error is not None
+        # Whatever the last attempt met with, an earlier one may have had its effect.
+        call.error.maybe_applied |= unknown
         if blamed > 1:
-            call.error.add_note("the server closed the connection on this request twice, so it is not sent again")
+            call.error.add_note(_BLAMED)
         raise self._as_seen(call.error)
 
     async def _stat_of(self, full: str) -> Stat | None:
@@ -100,7 +110,11 @@ class Caller:
     async def _run_batch(self, requests: Sequence[Request[Any]]) -> list[Call[Any]]:
         """Make many calls together; each comes back with its outcome."""
         engine, policy = self._engine, self._retry
-        calls = await engine.batch(requests, fail_fast=self._fail_fast)
+        try:
+            calls = await engine.batch(requests, fail_fast=self._fail_fast)
+        except RequestTooLargeError as error:
+            raise self._as_seen(error) from None
+        session = engine.session
         began = engine.runtime.now()
         attempts = 1
         while True:
@@ -111,23 +125,29 @@ class Caller:
                 if call.error is not None and policy.repeats(call, attempts, call.blamed, elapsed)
             ]
             # When the fate of one write is unknown, those behind it are not made: they may build on it.
-            if any(self._unknown(call) for call in calls):
+            if not policy.repeat_unknown and any(map(_unknown, calls)):
                 again = [i for i in again if requests[i].idempotent]
             if not again:
-                return calls
-            if pause := max(policy.pause_before(calls[i].error, attempts) for i in again):
-                await engine.runtime.sleep(pause)
-            fresh = await engine.batch([requests[i] for i in again], fail_fast=self._fail_fast)
+                break
+            try:
+                if pause := max(policy.pause_before(calls[i].error, attempts) for i in again):
+                    await engine.runtime.sleep(pause)
+                fresh = await engine.batch([requests[i] for i in again], fail_fast=self._fail_fast)
+            except BaseException:
+                engine.abandon(session, calls)
+                raise
             for i, call in zip(again, fresh, strict=True):
                 call.blamed += calls[i].blamed
+                if call.error is not None:
+                    call.error.maybe_applied |= _unknown(calls[i])
                 calls[i] = call
             attempts += 1
+        for call in calls:
+            if call.error is not None and call.blamed > 1:
+                call.error.add_note(_BLAMED)
+        return calls
 
-    def _unknown(self, call: Call[Any]) -> bool:
-        error = call.error
-        return (
-            isinstance(error, SessionError)
-            and error.maybe_applied
-            and not call.request.idempotent
-            and not self._retry.repeat_unknown
-        )
+
+def _unknown(call: Call[Any]) -> bool:
+    """Whether a write has failed that may have happened all the same."""
+    return call.error is not None and call.error.maybe_applied and not call.request.idempotent

@@ -9,7 +9,8 @@ __all__ = ["CONFIG_PATH", "EnsembleConfig", "EnsembleMember", "parse_config"]
 
 CONFIG_PATH = "/zookeeper/config"
 
-_MEMBER = re.compile(r"server\.(\d+)=([^;]*)(?:;(.*))?")
+_MEMBER = re.compile(r"server\.([0-9]{1,10})=([^;]*)(?:;(.*))?")
+_VERSION = re.compile(r"version=([0-9a-fA-F]{1,16})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +56,7 @@ def parse_config(data: bytes | None) -> EnsembleConfig:
             role = "observer" if spec.endswith(":observer") else "participant"
             address = client if client is None or ":" in client else f"0.0.0.0:{client}"
             members.append(EnsembleMember(id=int(number), spec=spec, role=role, client_address=address))
-        elif line.startswith("version="):
+        elif found := _VERSION.fullmatch(line.strip()):
             # The version of the node's Stat is always -1; this one is hexadecimal.
-            version = int(line.removeprefix("version="), 16)
+            version = int(found[1], 16)
     return EnsembleConfig(members=tuple(members), version=version, text=text)

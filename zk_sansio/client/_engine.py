@@ -111,10 +111,10 @@ class Engine:
                         wake(batch)
             else:
                 self._dispatch(event)
-        if self._room:
-            self.let_in()
         if session.state.over and self.session is session:
             self._over(session)
+        if self._room:
+            self.let_in()
 
     def _dispatch(self, event: Any) -> None:
         match event:
@@ -128,7 +128,8 @@ class Engine:
                 for watcher in _subscribers(watchers):
                     watcher.lost(error)
             case StateChanged(old, new, error):
-                _log.info("session 0x%016x: %s -> %s%s", self._id, old.value, new.value, f" ({error})" if error else "")
+                why = f" ({getattr(error, 'reason', error)})" if error else ""
+                _log.info("session 0x%016x: %s -> %s%s", self._id, old.value, new.value, why)
                 self._announce(new)
             case Notice(message):
                 _log.warning("session 0x%016x: %s", self._id, message)
@@ -145,7 +146,8 @@ class Engine:
         """Let callers go on that waited for room; call it after sending too."""
         session = self.session
         room = session.options.max_in_flight - session.in_flight - len(self._turn)
-        while self._room and room > 0 and (session.has_room or session.state.over):
+        # At the end of the client nobody makes room any more: all go on, to hear of it.
+        while self._room and (self.error is not None or (room > 0 and session.has_room)):
             turn = self._room.popleft()
             self._turn.add(turn)
             self.runtime.wake(turn)
@@ -172,9 +174,10 @@ class Engine:
             await self.wait_for_room()
         session = self.session
         if fail_fast and not session.state.serving and session.error is None:
-            raise SuspendedError("there is no connection, and this call does not wait for one", request.target)
-        call = session.submit(request, watcher)
-        self.runtime.flush()
+            call = _not_sent(request)
+        else:
+            call = session.submit(request, watcher)
+            self.runtime.flush()
         await self.finish(session, call)
         return call
 
@@ -187,21 +190,32 @@ class Engine:
         try:
             await self.runtime.wait(call)
         except BaseException:
-            session.abandon(call)
+            self.abandon(session, [call])
             raise
+
+    def abandon(self, session: Session, calls: Sequence[Call[Any]]) -> None:
+        """The caller of *calls* is gone, and will not hear of those that were answered either."""
+        for call in calls:
+            call.batch = None
+            session.abandon(call)
+        self.runtime.flush()
 
     async def batch(self, requests: Sequence[Request[Any]], *, fail_fast: bool = False) -> list[Call[Any]]:
         """Submit many requests in order and wait until all are done, sending and waking as rarely as possible."""
         calls: list[Call[Any]] = []
         batch = Batch()
         position = 0
+        session, first = self.session, 0
         try:
             while position < len(requests):
                 if self._room or self.session.congested:
                     await self.wait_for_room()
-                session = self.session
+                if session is not self.session:
+                    # What was asked of the old one is over, and its ephemerals are not ours to remove.
+                    session, first = self.session, position
                 if fail_fast and not session.state.serving and session.error is None:
-                    raise SuspendedError("there is no connection, and this call does not wait for one")
+                    calls += map(_not_sent, requests[position:])
+                    position = len(requests)
                 congested = False
                 while position < len(requests) and not congested:
                     call = session.submit(requests[position])
@@ -216,12 +230,10 @@ class Engine:
                 batch.wake_at = session.options.max_in_flight // 2 if position < len(requests) else 0
                 if batch.left > batch.wake_at:
                     await self.runtime.wait(batch)
+            await self.runtime.checkpoint()
         except BaseException:
-            for call in calls:
-                call.batch = None
-                self.session.abandon(call)
+            self.abandon(session, calls[first:])
             raise
-        await self.runtime.checkpoint()
         return calls
 
     async def wait_for_room(self) -> None:
@@ -254,6 +266,7 @@ class Engine:
         waiter = _StateWaiter(self)
         self.listeners.add(waiter)
         try:
+            await self.runtime.checkpoint()
             while not self.session.state.serving:
                 if self.error is not None:
                     raise self.error
@@ -276,10 +289,19 @@ class Engine:
             self.deliver()
             self.runtime.flush()
             self.runtime.nudge()
+            if self.session.state.over:
+                await self.runtime.checkpoint()
             while not self.session.state.over:
                 await self.runtime.wait(waiter)
         finally:
             self.listeners.discard(waiter)
+
+
+def _not_sent(request: Request[R]) -> Call[R]:
+    """A call that has failed, since it was not to wait for a connection."""
+    call = Call(request, 0, b"")
+    call.fail(SuspendedError("there is no connection, and this call does not wait for one", request.target))
+    return call
 
 
 class _StateWaiter(Waitable):

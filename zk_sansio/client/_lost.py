@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from ..errors import BadVersionError, ErrorCode, NoNodeError
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from ..errors import BadVersionError, ConnectionLossError, ErrorCode, NoNodeError, SessionError, ZooKeeperError
 from ..paths import basename, join, parent
 from ..session import Call
 from ..wire import Created, Delete, GetChildren, GetData, Request, SetData, Stat, Sync, Znode
@@ -22,23 +26,27 @@ def created_tagged(caller: Caller, request: Request[Created], full: str, *, ephe
     """Look for a znode whose name begins with a unique tag."""
 
     async def look(call: Call[Created]) -> Created | None:
-        above = parent(full)
-        await caller._call(Sync(above))
-        try:
-            names = await caller._call(GetChildren(above))
-        except NoNodeError:
-            return None
-        for name in names:
-            if name.startswith(basename(full)):
-                made = join(above, name)
+        with _unknown_without_answer(caller, call):
+            for made in await _tagged(caller, full):
                 stat = await caller._stat_of(made)
                 if not ephemeral or stat is None or stat.ephemeral_owner == caller._engine.session.session_id:
                     return Created(made, stat)
                 # It belongs to a session that is over, and would vanish under its owner (CURATOR-498).
-                await caller._call_twice(Delete(made))
+                with suppress(NoNodeError):
+                    await caller._call_twice(Delete(made))
         return None
 
     return _owning(caller, request, look)
+
+
+async def _tagged(caller: Caller, full: str) -> list[str]:
+    above = parent(full)
+    await caller._call(Sync(above))
+    try:
+        names = await caller._call(GetChildren(above))
+    except NoNodeError:
+        return []
+    return [join(above, name) for name in names if name.startswith(basename(full))]
 
 
 def created_ephemeral(caller: Caller, request: Request[Created], full: str) -> Decide[Created]:
@@ -49,8 +57,9 @@ def created_ephemeral(caller: Caller, request: Request[Created], full: str) -> D
         if call.rival:
             # Two calls of this client were after it, and only one can have made it: nobody can tell which.
             _conclude(caller, call, Verdict(Decision.UNKNOWN), full)
-        await caller._call(Sync(full))
-        stat = await caller._stat_of(full)
+        with _unknown_without_answer(caller, call):
+            await caller._call(Sync(full))
+            stat = await caller._stat_of(full)
         verdict = decide_create(stat, session_id=caller._engine.session.session_id, before=before)
         return Created(full, stat) if verdict.decision is Decision.APPLIED else None
 
@@ -78,7 +87,7 @@ def set_version(caller: Caller, request: SetData) -> Decide[Stat]:
     before = caller._engine.session.last_zxid
 
     async def look(call: Call[Stat]) -> Stat | None:
-        found = await _read(caller, request.path)
+        found = await _read(caller, call, request.path)
         stat, data = (found.stat, found.data) if found else (None, None)
         verdict = decide_set(stat, data, ours=request.data, version=request.version, before=before)
         _conclude(caller, call, verdict, request.path)
@@ -92,19 +101,34 @@ def deleted_version(caller: Caller, request: Delete) -> Decide[None]:
     before = caller._engine.session.last_zxid
 
     async def look(call: Call[None]) -> None:
-        found = await _read(caller, request.path)
+        found = await _read(caller, call, request.path)
         verdict = decide_delete(found.stat if found else None, version=request.version, before=before)
         _conclude(caller, call, verdict, request.path)
 
     return look
 
 
-async def _read(caller: Caller, full: str) -> Znode | None:
-    await caller._call(Sync(full))
+async def _read(caller: Caller, call: Call[Any], full: str) -> Znode | None:
+    with _unknown_without_answer(caller, call):
+        await caller._call(Sync(full))
+        try:
+            return await caller._call(GetData(full))
+        except NoNodeError:
+            return None
+
+
+@contextmanager
+def _unknown_without_answer(caller: Caller, call: Call[Any]) -> Iterator[None]:
+    """When reading fails too, the write may still have happened, and its error has to say so."""
     try:
-        return await caller._call(GetData(full))
-    except NoNodeError:
-        return None
+        yield
+    except ZooKeeperError as error:
+        assert call.error is not None
+        if isinstance(error, SessionError) and not isinstance(error, ConnectionLossError):
+            # The session is over: that says more than the loss before it.
+            error.path, error.maybe_applied = call.request.target, True
+            raise caller._as_seen(error) from None
+        raise caller._as_seen(call.error) from error
 
 
 def _conclude(caller: Caller, call: Call[Stat] | Call[None] | Call[Created], verdict: Verdict, full: str) -> None:

@@ -83,16 +83,21 @@ class Snapshot:
         match kind:
             case EventType.CREATED if known is None:
                 self._known[path] = _Known(zxid, zxid, zxid)
-            case EventType.DELETED if known is not None and not _old(zxid, known.czxid):
+            # A transaction may make a znode and delete it again: such an end is as old as the creation, and no older.
+            case EventType.DELETED if known is not None and not _older(zxid, known.czxid):
                 del self._known[path]
-            case EventType.DATA_CHANGED if known is not None and not _old(zxid, known.mzxid):
+            case EventType.DATA_CHANGED if known is not None and _newer(zxid, known.mzxid):
                 self._known[path] = known._replace(mzxid=zxid)
-            case EventType.CHILDREN_CHANGED if known is not None and not _old(zxid, known.pzxid):
+            case EventType.CHILDREN_CHANGED if known is not None and _newer(zxid, known.pzxid):
                 self._known[path] = known._replace(pzxid=zxid)
             case _:
                 return
         self._pending.append(event)
 
 
-def _old(zxid: int | None, known: int | None) -> bool:
-    return zxid is not None and known is not None and zxid <= known
+def _older(zxid: int | None, known: int | None) -> bool:
+    return zxid is not None and known is not None and zxid < known
+
+
+def _newer(zxid: int | None, known: int | None) -> bool:
+    return zxid is None or known is None or zxid > known

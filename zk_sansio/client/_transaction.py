@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeAlias
 
 from ..acl import ACL, OPEN
-from ..errors import ErrorCode, InvalidRequestError, TransactionError, ZooKeeperError, error_from_code
+from ..errors import ErrorCode, RemoteProtocolError, TransactionError, ZooKeeperError, error_from_code
 from ..paths import Chroot
 from ..wire import (
     Check,
@@ -93,7 +93,7 @@ class Transaction:
         ops = tuple(self._ops)
         results = await self._commit(Multi(ops))
         if len(results) != len(ops):
-            raise InvalidRequestError(f"the server gave {len(results)} results for {len(ops)} operations")
+            raise _misfit(f"{len(results)} results for {len(ops)} operations", maybe_applied=True)
         # Those before the failed one carry code 0, those behind it "not tried".
         failures = [(i, r.code) for i, r in enumerate(results) if isinstance(r, Failed)]
         if failures:
@@ -110,7 +110,7 @@ class Transaction:
             return Created(self._chroot.to_client(result.path), result.stat)
         if result is None or isinstance(result, Stat):
             return result
-        raise AssertionError(f"a write cannot be answered with {type(result).__name__}")
+        raise _misfit(f"a write was answered with {type(result).__name__}", maybe_applied=True)
 
 
 class ReadBatch:
@@ -144,13 +144,23 @@ class ReadBatch:
             In the order of the reads a `Znode`, a list of names, or the error of that read.
         """
         ops = tuple(self._ops)
+        results = await self._commit(MultiRead(ops))
+        if len(results) != len(ops):
+            raise _misfit(f"{len(results)} results for {len(ops)} reads")
         outcomes: list[Znode | list[str] | ZooKeeperError] = []
-        for op, result in zip(ops, await self._commit(MultiRead(ops)), strict=True):
+        for op, result in zip(ops, results, strict=True):
             if isinstance(result, Failed):
                 path = self._chroot.to_client(op.target) if op.target is not None else None
                 outcomes.append(error_from_code(result.code, path, operation=op.name))
             elif isinstance(result, (Znode, list)):
                 outcomes.append(result)
             else:
-                raise AssertionError(f"a read cannot be answered with {type(result).__name__}")
+                raise _misfit(f"a read was answered with {type(result).__name__}")
         return outcomes
+
+
+def _misfit(what: str, *, maybe_applied: bool = False) -> RemoteProtocolError:
+    """The error for results that do not belong to the operations."""
+    error = RemoteProtocolError(what)
+    error.maybe_applied = maybe_applied
+    return error

@@ -46,8 +46,8 @@ class CallBook:
         self.auth_waiting: list[Call[Any]] = []
         self.own: dict[Call[Any], Then] = {}
 
-    def encode(self, request: Request[Any]) -> tuple[int, bytes]:
-        """Give *request* the next number and encode it.
+    def encode(self, request: Request[Any], *, own: bool = False) -> tuple[int, bytes]:
+        """Give *request* the next number and encode it; there is no limit for the session's *own*.
 
         Raises:
             InvalidRequestError: an argument that no server accepts.
@@ -55,7 +55,7 @@ class CallBook:
         """
         xid = self._next_xid
         frame = request.encode(xid)
-        if len(frame) - 4 > self._max_request:
+        if len(frame) - 4 > self._max_request and not own:
             raise RequestTooLargeError(len(frame) - 4, self._max_request, request.target)
         self._next_xid = xid + 1 if xid < _LAST_XID else 1
         return xid, frame

@@ -132,6 +132,7 @@ class Connection:
     def ping(self, now: float) -> None:
         """Queue a ping in front of everything."""
         self._out.insert(0, _PING)
+        self.queued_bytes += len(_PING)
         self._ping_sent.append(now)
         self.last_sent = now
 
@@ -147,6 +148,11 @@ class Connection:
             self._marks.append((self._handed, now))
         self.last_sent = now
         return out[0] if len(out) == 1 else b"".join(out)
+
+    def take_head(self) -> Call[Any]:
+        """The oldest request without an answer, which counts as answered from here on."""
+        self._answered += 1
+        return self.pending.popleft()
 
     @property
     def sent_pending(self) -> int:
@@ -228,6 +234,7 @@ class Connection:
                 # Servers that enforce authentication refuse even pings (-124).
                 refused: Call[Any] = Call(Ping(), XID_PING, b"")
                 refused.fail(error_from_code(code, operation="ping", zxid=zxid))
+                refused.abandoned = True
                 received.append(refused)
         elif xid == XID_AUTH and self.auth_pending:
             call = self.auth_pending.popleft()

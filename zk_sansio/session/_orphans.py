@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from ..paths import basename, join, parent
+from ..errors import InvalidPathError
+from ..paths import basename, check_path, join, parent
 from ..wire import Create, Create2, Created, CreateMode, Delete, Exists, GetChildren, Multi, Request
 from ._book import Then
 from ._calls import Call
@@ -31,11 +32,18 @@ class Suspect(NamedTuple):
         path: the path asked for.
         tag: the unique prefix of its name; None if it has none, then *path* is its whole path.
         after: a zxid; a znode as old as that is another one.
+        rivals: calls of others here that ask for the same path; should one succeed, the znode is theirs.
     """
 
     path: str
     tag: str | None
     after: int
+    rivals: tuple[Call[Any], ...] = ()
+
+    @property
+    def taken(self) -> bool:
+        """Whether a rival has it."""
+        return any(call.done and not call.error and self.path in _made(call) for call in self.rivals)
 
 
 def _ephemeral_creates(request: Request[Any]) -> list[Create | Create2]:
@@ -55,6 +63,10 @@ def created_ephemerals(request: Request[Any], result: Any) -> list[str]:
         for op, made in zip(request.ops, result, strict=False)
         if any(op is create for create in ephemeral) and isinstance(made, Created)
     ]
+
+
+def _made(call: Call[Any]) -> list[str]:
+    return created_ephemerals(call.request, call.result)
 
 
 def suspects(request: Request[Any], after: int) -> list[Suspect]:
@@ -82,12 +94,16 @@ class Orphans:
 
     Args:
         send: sends a request of the session's own in its turn, or drops it if there is no connection.
+        behind: gives the calls that were submitted after one that is being processed, answered or not.
     """
 
-    __slots__ = ("_send", "_session_id", "_suspects")
+    __slots__ = ("_behind", "_send", "_session_id", "_suspects")
 
-    def __init__(self, send: Callable[[Request[Any], Then], None]) -> None:
+    def __init__(
+        self, send: Callable[[Request[Any], Then], None], behind: Callable[[Call[Any]], Iterable[Call[Any]]]
+    ) -> None:
         self._send = send
+        self._behind = behind
         self._session_id = 0
         self._suspects: list[Suspect] = []
 
@@ -104,10 +120,11 @@ class Orphans:
                 wanted.update(requested_paths(call.request))
         for call, sent in calls:
             if call.abandoned and sent:
-                # What somebody else here asked for too may be theirs; better an orphan than a theft.
-                self._suspects += [s for s in suspects(call.request, last_zxid) if s.path not in wanted]
+                self._suspects += suspects(call.request, last_zxid)
             elif wanted:
                 call.rival = any(wanted[path] > 1 for path in requested_paths(call.request))
+        # What somebody else here asked for too may be theirs; better an orphan than a theft.
+        self._suspects = [suspect for suspect in self._suspects if suspect.path not in wanted]
 
     def disown(self, request: Request[Any], after: int) -> None:
         """Suspect what *request* may have made."""
@@ -117,32 +134,47 @@ class Orphans:
         """A connection serves the session again: look for suspects before any of the *waiting* calls goes out."""
         self._session_id = session_id
         wanted = {path for call in waiting for path in requested_paths(call.request)}
-        self._suspects = [s for s in self._suspects if s.tag is not None or s.path not in wanted]
+        self._suspects = [s for s in self._suspects if s.tag is not None or not (s.taken or s.path in wanted)]
         for suspect in list(self._suspects):
             request = Exists(suspect.path) if suspect.tag is None else GetChildren(parent(suspect.path))
             self._send(request, partial(self._looked, suspect))
 
     def _looked(self, suspect: Suspect, call: Call[Any], now: float) -> None:
-        if not self._forget(suspect) or call.error is not None:
+        if not self._forget(suspect) or suspect.taken or call.error is not None:
             return
         if suspect.tag is not None:
             for name in call.result:
                 if name.startswith(suspect.tag):
-                    self.remove(join(parent(suspect.path), name), 0)
+                    self._remove(join(parent(suspect.path), name), 0, call)
         elif call.result.ephemeral_owner == self._session_id and call.result.czxid > suspect.after:
-            self.remove(suspect.path, suspect.after)
+            self._remove(suspect.path, suspect.after, call)
 
-    def remove(self, path: str, after: int) -> None:
-        """Remove an orphan.
+    def answered(self, call: Call[Any], after: int) -> None:
+        """An abandoned *call* has succeeded: remove what it made.
 
         Args:
-            path: where it is.
-            after: a zxid; should the reply be lost, a znode as old as that is another one.
+            call: the call.
+            after: a zxid from before it.
         """
-        suspect = Suspect(path, None, after)
+        for path in _made(call):
+            self._remove(path, after, call)
+
+    def _remove(self, path: str, after: int, known_by: Call[Any]) -> None:
+        try:
+            check_path(path)
+        except InvalidPathError:
+            return  # no server makes such a znode, whatever this one says
+        behind = [call for call in self._behind(known_by) if not call.abandoned]
+        suspect = Suspect(path, None, after, tuple(c for c in behind if path in requested_paths(c.request)))
+        if suspect.taken:
+            return
         # It stays a suspect until the server has answered.
         self._suspects.append(suspect)
-        self._send(Delete(path), partial(self._removed, suspect))
+        if all(rival.done for rival in suspect.rivals):
+            self._send(Delete(path), partial(self._removed, suspect))
+        else:
+            # Should the znode have been deleted meanwhile, a rival may get it; all are answered before this is.
+            self._send(Exists(path), partial(self._looked, suspect))
 
     def _removed(self, suspect: Suspect, call: Call[None], now: float) -> None:
         self._forget(suspect)

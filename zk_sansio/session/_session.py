@@ -40,7 +40,7 @@ from ._establish import Establishment, refusal
 from ._events import Event, Notice, Notification, Rearmed, StateChanged, WatchersLost, WatchEvent
 from ._hosts import Backoff, HostPort, RandomSource, Server, ServerList
 from ._options import SessionOptions, SessionTicket
-from ._orphans import Orphans, created_ephemerals
+from ._orphans import Orphans
 from ._probe import Prober
 from ._states import SESSION_RULES, ConnectionInput, ConnectionState, SessionInput, SessionState, next_state
 from ._watches import Watcher, WatchKind, WatchTable
@@ -102,7 +102,8 @@ class Session:
         self._book = CallBook(options.max_request, tuple(credentials))
         self._watches = WatchTable()
         self._adopted = False
-        self._orphans = Orphans(self._submit_own)
+        self._received: list[Received] = []  # what is being processed
+        self._orphans = Orphans(self._submit_own, self._behind)
 
     # --- what is known
 
@@ -119,7 +120,7 @@ class Session:
     @property
     def ticket(self) -> SessionTicket | None:
         """What it takes to resume this session; None while no server has given it an identity."""
-        if not self._resumable or self.session_id == 0:
+        if not self._resumable or self.session_id == 0 or len(self._password) != len(_NO_PASSWORD):
             return None
         return SessionTicket(session_id=self.session_id, password=self._password, last_zxid=self.last_zxid)
 
@@ -290,21 +291,19 @@ class Session:
         connection = self._connection
         if connection is None:
             return
-        if connection.state is ConnectionState.CLOSING:
-            self._finish(SessionInput.CLOSE, ClosedError(), now)
-            return
         if connection.state is ConnectionState.SERVING and connection.sent_pending and connection.pending:
             connection.pending[0].blamed += 1
         self._end(loss_reason(error), now, silent=connection.state is ConnectionState.HANDSHAKE)
 
     def _process(self, connection: Connection, received: list[Received], now: float) -> None:
         """Act on what a connection received. The order of events is the order of frames."""
+        self._received = received
         events = self._events
         own = self._book.own
         for item in received:
             if type(item) is Call:
                 if own and item in own:
-                    own.pop(item)(item, now)
+                    self._answered_own(item, own.pop(item), now)
                 elif self._served and item.watcher is None and item.error is None and not item.abandoned:
                     events.append(item)
                 else:
@@ -314,34 +313,48 @@ class Session:
             elif isinstance(item, ConnectResponse):
                 self._accepted(connection, item, now)
             if self._connection is not connection:
-                # What was just processed has ended the connection; the rest is void, its calls have failed.
-                self._fail_unprocessed(received, item, now)
-                return
-        self.last_zxid = connection.last_zxid
-        self._answered_sent = connection.answered_sent if connection.timeout else self._answered_sent
-        if connection.error is not None:
-            self._broken(connection, connection.error, now)
+                # What was just processed has ended the connection; the rest is void but for its calls.
+                self._after_the_end(received, item, now)
+                break
+        else:
+            if self._served:
+                # Not before: setWatches of the same zxid may still be to come, and its events with it.
+                self.last_zxid = connection.last_zxid
+            self._answered_sent = connection.answered_sent if connection.timeout else self._answered_sent
+            if connection.error is not None:
+                self._broken(connection, connection.error, now)
+        self._received = []
 
-    def _fail_unprocessed(self, received: list[Received], last: Received, now: float) -> None:
+    def _behind(self, call: Call[Any]) -> list[Call[Any]]:
+        """The calls that were submitted after *call*, whose answer may be being processed; some may be answered."""
+        received = self._received[self._received.index(call) + 1 :] if call in self._received else []
+        pending = self._connection.pending if self._connection else ()
+        return [*(item for item in received if isinstance(item, Call)), *pending]
+
+    def _after_the_end(self, received: list[Received], last: Received, now: float) -> None:
+        """Deliver the answers behind *last*; if the session is over, the watches that they set are lost at once."""
         position = next(i for i, item in enumerate(received) if item is last)
         for item in received[position + 1 :]:
-            if isinstance(item, Call) and item not in self._book.own:
+            if isinstance(item, Call) and self._book.own.pop(item, None) is None:
                 self._answered(item, now)
+        if self.error is not None:
+            self._lose_watchers(self.error)
 
     def _broken(self, connection: Connection, error: RemoteProtocolError, now: float) -> None:
         """Give up a connection whose bytes make no sense."""
-        if connection.state is ConnectionState.CLOSING:
-            self._finish(SessionInput.CLOSE, ClosedError(), now)
-            return
         if isinstance(error, ReplyTooLargeError) and connection.pending:
             # The answer has come, only it is not wanted: no loss, and no use in asking again.
-            call = connection.pending.popleft()
+            call = connection.take_head()
             refused = ReplyTooLargeError(error.size, error.limit, call.request.target)
             refused.maybe_applied = not call.request.idempotent
             call.fail(refused)
-            if call not in self._book.own:
+            then = self._book.own.pop(call, None)
+            if then is None:
                 self._answered(call, now)
-        self._end(str(error), now)
+            else:
+                self._answered_own(call, then, now)
+        if self._connection is connection:
+            self._end(str(error), now)
 
     # --- the handshake and what follows it
 
@@ -379,7 +392,7 @@ class Session:
                 self._book.own[call] = self._restored
             establishment.expect(call)
             connection.send_auth(call)
-        for request in self._watches.restoration(self.last_zxid):
+        for request in self._watches.restoration(self.last_zxid, self.options.max_request):
             establishment.expect(self._send_own(request, self._restored))
         if establishment.complete:
             self._serve(connection, now)
@@ -388,12 +401,10 @@ class Session:
         connection, establishment = self._connection, self._establishment
         if connection is None or establishment is None or self._closing:
             return
+        if call.error is not None:
+            self._end(str(call.error), now)
+            return
         try:
-            if isinstance(call.error, AuthFailedError):
-                raise call.error
-            if call.error is not None:
-                self._end(str(call.error), now)
-                return
             token = establishment.next_token(call)
         except AuthFailedError as error:
             self._finish(SessionInput.AUTH_REFUSED, error, now)
@@ -402,9 +413,7 @@ class Session:
 
     def _restored(self, call: Call[Any], now: float) -> None:
         """One of the calls that restore something is answered, a user's auth call included."""
-        if isinstance(call.error, AuthFailedError):
-            self._finish(SessionInput.AUTH_REFUSED, refusal(call), now)
-        elif call.error is not None:
+        if call.error is not None:
             self._end(f"what the connection needs cannot be restored: {call.error}", now)
         else:
             self._settle(call, now)
@@ -433,6 +442,8 @@ class Session:
         else:
             self._change(SessionInput.SERVED_READ_ONLY)
             self._prober.start(now)
+        for path in self._watches.unused_paths():
+            self._remove_watch(path, WatchKind.PERSISTENT)  # its watcher has gone while it was being restored
         self._book.release(connection)
 
     # --- inputs: time
@@ -451,9 +462,7 @@ class Session:
 
     def _check_connection(self, connection: Connection, now: float) -> None:
         if now >= connection.silence_due():
-            if connection.state is ConnectionState.CLOSING:
-                self._finish(SessionInput.CLOSE, ClosedError(), now)
-            elif connection.state is ConnectionState.HANDSHAKE:
+            if connection.state is ConnectionState.HANDSHAKE:
                 self._end("no answer to the handshake in time", now, silent=True)
             else:
                 self._end(f"nothing heard for {now - connection.last_heard:.3g} s", now, silent=True)
@@ -485,10 +494,10 @@ class Session:
             InvalidRequestError: an argument that no server accepts.
             RequestTooLargeError: over the frame limit. Nothing was sent in either case.
         """
-        if watcher is not None:
-            request.body()  # a wrong argument is refused before the watch is noted
-            request = self._watches.prepare(request, watcher)
         xid, frame = self._book.encode(request)
+        if watcher is not None:  # what is refused is not noted
+            request = self._watches.prepare(request, watcher)
+            frame = request.encode(xid)
         call = Call(request, xid, b"", watcher)
         if self._served:
             assert self._connection is not None
@@ -502,9 +511,14 @@ class Session:
     def abandon(self, call: Call[Any]) -> None:
         """The caller of *call* is gone. If it was not sent, it never will be; else its reply is dropped.
 
-        An ephemeral znode that it made nevertheless is removed again, a watch that it set likewise.
+        An ephemeral znode that it made nevertheless, answered or not, is removed again, a watch that it set likewise.
         """
         if call.done:
+            if call.error is None and not call.abandoned:
+                call.abandoned = True
+                self._orphans.answered(call, 0)
+            if call.watcher is not None:
+                self.unwatch(call.watcher)
             return
         call.abandoned = True
         if self._book.withdraw(call):
@@ -548,7 +562,7 @@ class Session:
 
     def update_servers(self, hosts: Iterable[HostPort], now: float) -> None:
         """Use another list of servers. The client may move, so that the load stays even (ZOOKEEPER-1355)."""
-        if self.state.over or not self._dialer.servers.update(hosts, self.server):
+        if self.state.over or self._closing or not self._dialer.servers.update(hosts, self.server):
             return
         if self._connection is not None:
             self._end("moving to another server, as the list of servers has changed", now)
@@ -573,6 +587,7 @@ class Session:
         self._send_own(CloseSession(), self._session_closed)
         self._closing = True
         self._served = False
+        self._prober.stop()
         for call in self._book.take_waiting():
             self._fail(call, ClosedError(path=call.request.target))
 
@@ -611,18 +626,26 @@ class Session:
                 self._remove_watch(call.watcher.path, call.watcher.kind)
         if call.abandoned:
             if error is None:
-                for path in created_ephemerals(call.request, call.result):
-                    self._orphans.remove(path, self.last_zxid)
+                self._orphans.answered(call, self.last_zxid)
         else:
             self._events.append(call)
-        if self.error is not None:
-            return
         if error is None and self._establishment is not None:
             self._settle(call, now)
-        if isinstance(error, AuthFailedError):
-            self._finish(SessionInput.AUTH_REFUSED, refusal(call), now)
-        elif isinstance(error, SessionExpiredError):
-            self._finish(SessionInput.EXPIRY, error, now)
+        self._heed(call, now)
+
+    def _answered_own(self, call: Call[Any], then: Then, now: float) -> None:
+        """Go on after the answer to a request of the session's own."""
+        if self._closing or not self._heed(call, now):
+            then(call, now)
+
+    def _heed(self, call: Call[Any], now: float) -> bool:
+        """End the session if the answer to *call* says that it is over; return whether it is."""
+        if self.error is None:
+            if isinstance(call.error, AuthFailedError):
+                self._finish(SessionInput.AUTH_REFUSED, refusal(call), now)
+            elif isinstance(call.error, SessionExpiredError):
+                self._finish(SessionInput.EXPIRY, call.error, now)
+        return self.error is not None
 
     def _fired(self, fired: Fired) -> None:
         kind, _, path = fired.event
@@ -659,6 +682,9 @@ class Session:
         """The connection is over, the session is not."""
         connection = self._connection
         assert connection is not None
+        if connection.state is ConnectionState.CLOSING:
+            self._finish(SessionInput.CLOSE, ClosedError(), now)
+            return
         if connection.state is ConnectionState.SERVING:
             if silent:
                 self._dialer.servers.avoid(connection.server)
@@ -684,17 +710,21 @@ class Session:
             lost = self._book.take_pending(connection)
         lost += [(call, False) for call in [*self._book.take_waiting(), *self._book.auth_waiting]]
         self._book.auth_waiting.clear()
-        self._book.own.clear()
         for call, sent in lost:
             self._fail(call, self._over_error(call, sent=sent))
-        kinds = [kind for kind in WatchKind if kind.one_shot or happened is not SessionInput.EXPIRY]
-        if watchers := self._watches.take(*kinds):
-            self._events.append(WatchersLost(watchers, error))
+        self._lose_watchers(error)
         self._change(happened, error)
 
+    def _lose_watchers(self, error: ZooKeeperError) -> None:
+        """Tell those who wait for watches that the session is over; lasting ones may have a successor of it."""
+        kinds = [kind for kind in WatchKind if kind.one_shot or not isinstance(error, SessionExpiredError)]
+        if watchers := self._watches.take(*kinds):
+            self._events.append(WatchersLost(watchers, error))
+
     def _drop(self, connection: Connection) -> None:
+        if connection.state is ConnectionState.SERVING:
+            self.last_zxid = connection.last_zxid
         connection.advance(ConnectionInput.END)
-        self.last_zxid = connection.last_zxid
         if connection.timeout:
             self._answered_sent = connection.answered_sent
         self._connection = None
@@ -713,7 +743,7 @@ class Session:
     def _send_own(self, request: Request[Any], then: Then) -> Call[Any]:
         """Send a request of the session's own on the connection, whatever its state."""
         assert self._connection is not None
-        xid, frame = self._book.encode(request)
+        xid, frame = self._book.encode(request, own=True)
         call = Call(request, xid, b"")
         self._book.own[call] = then
         self._connection.send(call, frame)

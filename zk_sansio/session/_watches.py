@@ -21,6 +21,7 @@ from typing import Any
 from ..errors import ErrorCode
 from ..paths import parent
 from ..wire import (
+    DEFAULT_MAX_REQUEST,
     AddWatch,
     AddWatchMode,
     EventType,
@@ -39,6 +40,10 @@ __all__ = ["WatchKind", "WatchTable", "Watcher"]
 
 BATCH_BYTES = 128 * 1024
 """Paths in one setWatches; a frame over the server's limit would close the connection, for ever (ZOOKEEPER-706)."""
+
+
+_SET_WATCHES_OVERHEAD = 36
+"""Bytes of a setWatches2 without any path."""
 
 
 class WatchKind(Enum):
@@ -167,11 +172,11 @@ class WatchTable:
         if watcher.armed:
             watcher.armed = False
             table = self._tables[watcher.kind]
-            left = tuple(other for other in table[watcher.path] if other is not watcher)
+            left = tuple(other for other in table.get(watcher.path, ()) if other is not watcher)
             if left:
                 table[watcher.path] = left
             else:
-                del table[watcher.path]
+                table.pop(watcher.path, None)
 
     def removals(self, path: str, kind: WatchKind) -> list[RemoveWatches]:
         """What to send after a watcher of *kind* at *path* has gone: nothing while the watch is of use."""
@@ -195,6 +200,10 @@ class WatchTable:
         """Whether the server holds a lasting watch at *path* that nobody is left to use."""
         return path in self._held and not any(path in table for table in self._tables.values())
 
+    def unused_paths(self) -> list[str]:
+        """Every path of which that is true."""
+        return [path for path in self._held if self.unused(path)]
+
     def fallback_removal(self, refused: RemoveWatches) -> RemoveWatches | None:
         """What to send when a server before 3.9 does not know the type: all kinds, if nobody needs any."""
         path = refused.path
@@ -214,8 +223,13 @@ class WatchTable:
             that nobody waits for is normal: the watch may have been removed while it was under way.
         """
         tables = self._tables
+        if not path.startswith("/"):
+            return
         if kind == EventType.CHILDREN_CHANGED:
-            heard = self._pop(WatchKind.CHILD, path) + list(tables[WatchKind.PERSISTENT].get(path, ()))
+            heard = self._pop(WatchKind.CHILD, path)
+            # With a recursive watch there they hear of children through that, whatever else the server sends.
+            if AddWatchMode.PERSISTENT_RECURSIVE not in self._held.get(path, ()):
+                heard += tables[WatchKind.PERSISTENT].get(path, ())
             if heard:
                 yield EventType.CHILDREN_CHANGED, path, heard
             return
@@ -231,11 +245,9 @@ class WatchTable:
             yield event, path, heard
         if event is not EventType.DATA_CHANGED and path != "/":
             above = parent(path)
-            held = self._held.get(above, ())
-            if AddWatchMode.PERSISTENT_RECURSIVE in held:
+            if AddWatchMode.PERSISTENT_RECURSIVE in self._held.get(above, ()):
                 derived = self._pop(WatchKind.CHILD, above)
-                if AddWatchMode.PERSISTENT not in held:
-                    derived += tables[WatchKind.PERSISTENT].get(above, ())
+                derived += tables[WatchKind.PERSISTENT].get(above, ())
                 if derived:
                     yield EventType.CHILDREN_CHANGED, above, derived
 
@@ -257,11 +269,12 @@ class WatchTable:
 
     # --- a new connection, a new session
 
-    def restoration(self, relative_zxid: int) -> list[SetWatches]:
+    def restoration(self, relative_zxid: int, max_request: int = DEFAULT_MAX_REQUEST) -> list[SetWatches]:
         """The requests that set every watch again on a new connection, each small enough for any server.
 
         Args:
             relative_zxid: the last zxid seen when the connection was lost; what changed since fires at once.
+            max_request: bytes that a request may have; each has one watch at least.
         """
         recursive = self._tables[WatchKind.RECURSIVE]
         plain = [path for path in self._tables[WatchKind.PERSISTENT] if path not in recursive]
@@ -283,7 +296,7 @@ class WatchTable:
                 size = 4 + 3 * len(path)
                 if size > room:
                     batches.append([[], [], [], [], []])
-                    room = BATCH_BYTES
+                    room = min(BATCH_BYTES, max_request - _SET_WATCHES_OVERHEAD)
                 batches[-1][number].append(path)
                 room -= size
         return [
