@@ -133,7 +133,7 @@ def java_command() -> str:
 def class_path() -> str:
     """Find ZooKeeper: the folder ZOOKEEPER_JARS, or Debian's package."""
     if folder := os.environ.get("ZOOKEEPER_JARS"):
-        if not any(Path(folder).glob("zookeeper*.jar")):
+        if not [*Path(folder).glob("zookeeper.jar"), *Path(folder).glob("zookeeper-[0-9]*.jar")]:
             raise LocalZooKeeperError(f"ZOOKEEPER_JARS={folder}: there is no zookeeper-<version>.jar in it.")
         return f"{Path(folder).resolve()}/*"
     if not (DEBIAN / "zookeeper.jar").exists():

@@ -44,7 +44,6 @@ def test_snippets_run(page: Page, server: ZooKeeperServer, root: str, capsys: py
     page.run_coroutine(server.hosts, root)
 
 
-@pytest.mark.slow
 def test_snippets_have_the_right_types(tmp_path: Path) -> None:
     files = [str(EXTENSIONS / "state_machine.py"), str(EXTENSIONS / "public_names.py")]
     for page in WITH_CODE:
@@ -52,7 +51,7 @@ def test_snippets_have_the_right_types(tmp_path: Path) -> None:
             path = tmp_path / f"{name}.py"
             path.write_text(source)
             files.append(str(path))
-    # A cache of its own, as another option makes another cache; only the first run takes long.
+    # A cache of its own, as another option makes another cache.
     options = ["--follow-imports=silent", f"--cache-dir={ROOT / '.mypy_cache' / 'snippets'}", "--no-pretty"]
     checked = subprocess.run(
         [sys.executable, "-m", "mypy", *options, *files], cwd=ROOT, capture_output=True, text=True, check=False
@@ -286,7 +285,8 @@ def test_dead_links_are_found(text: str, dead: list[str]) -> None:
 def test_the_reference_describes_every_name() -> None:
     names = extension("public_names")
     own = {name for name in zk_trio.__all__ if names.home_of("zk_trio", name) == "zk_trio"}
-    described = set(re.findall(r"^\S+ .*\bzk_trio\.(\w+)$", (ROOT / "docs/reference/trio.md").read_text(), re.MULTILINE))
+    text = (ROOT / "docs/reference/trio.md").read_text()
+    described = set(re.findall(r"^\S+ .*\bzk_trio\.(\w+)$", text, re.MULTILINE))
     assert own == described
     assert [name for name in zk_sansio.__all__ if names.home_of("zk_sansio", name) == "zk_sansio"] == []
 

@@ -40,7 +40,7 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def run_demo(**more: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(DEMO, env=environment(**more), capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(DEMO, env=environment(**more), capture_output=True, text=True, check=False, timeout=90)
 
 
 # --- the demo

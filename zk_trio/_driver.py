@@ -87,8 +87,10 @@ class Driver:
     def _look(self, session: Session, nursery: trio.Nursery) -> None:
         """Do what is due now: deadlines, attempts, events."""
         now = trio.current_time()
+        connected = session.connected
         session.handle_timeout(now)
-        while (attempt := session.next_attempt(now)) is not None:
+        # A connection that has just ended takes its nursery with it: the attempts that follow need another one.
+        while session.connected == connected and (attempt := session.next_attempt(now)) is not None:
             nursery.start_soon(self._try, session, attempt)
         self._engine.deliver()
 
@@ -218,7 +220,7 @@ class Driver:
             return
 
     async def _keep_time(self, session: Session, stream: Stream, nursery: trio.Nursery) -> None:
-        while True:
+        while session.connected:
             news = self._news = trio.Event()
             with trio.move_on_at(session.next_timeout()):
                 await news.wait()

@@ -3,6 +3,8 @@
 - ``{state-machine} session`` draws a state machine from its rules, and puts them into words.
 - ``{passed-on-names} zk_trio`` lists the names that a package offers, but that are described elsewhere.
 - ``{constants} zk_sansio.client`` describes what autodoc leaves out: constants and type aliases.
+
+Besides, a name in a docstring is found wherever it is described: `NoNodeError` in the docstring of a client's method.
 """
 
 import importlib
@@ -11,8 +13,10 @@ import sys
 from collections.abc import Iterator
 
 from docutils import nodes
-from public_names import name_tables
+from public_names import HOMES, name_tables
+from sphinx import addnodes
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
 from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.docutils import SphinxDirective
 from state_machine import MACHINES, Picture, input_table, state_table
@@ -54,7 +58,14 @@ def constants(package: str) -> Iterator[str]:
     for name in module.__all__:
         value = getattr(module, name)
         if not (inspect.isclass(value) or inspect.isfunction(value)) and ("", name) not in found_by_autodoc:
-            yield from (f"```{{py:data}} {package}.{name}", *description(package, name, value), "```", "")
+            yield from (
+                f"```{{py:data}} {name}",
+                f":module: {package}",
+                "",
+                *description(package, name, value),
+                "```",
+                "",
+            )
 
 
 def description(package: str, name: str, value: object) -> Iterator[str]:
@@ -63,7 +74,7 @@ def description(package: str, name: str, value: object) -> Iterator[str]:
     for home in ("typing", *sys.modules):
         if home == "typing" or home.startswith(package.partition(".")[0]):
             text = text.replace(f"{home}.", "")
-    if len(text) <= 100:
+    if len(text) <= 100 and " object at 0x" not in text:
         yield f"`{text}`"
         yield ""
     for inner in list(sys.modules):
@@ -71,10 +82,26 @@ def description(package: str, name: str, value: object) -> Iterator[str]:
             yield from ModuleAnalyzer.for_module(inner).find_attr_docs().get(("", name), [])
 
 
+def find_described(
+    app: Sphinx, env: BuildEnvironment, node: addnodes.pending_xref, shown: nodes.TextElement
+) -> nodes.reference | None:
+    """Look for a public name in the module where it is described."""
+    if node.get("refdomain") != "py":
+        return None
+    name = node["reftarget"].partition(".")[0]
+    for home in HOMES:
+        if name in importlib.import_module(home).__all__:
+            domain = env.get_domain("py")
+            full = f"{home}.{node['reftarget']}"
+            return domain.resolve_xref(env, node["refdoc"], app.builder, "obj", full, node, shown)
+    return None
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Called by Sphinx."""
     app.add_directive("state-machine", StateMachineDirective)
     app.add_directive("passed-on-names", PassedOnNames)
     app.add_directive("constants", Constants)
+    app.connect("missing-reference", find_described)
     app.add_css_file("state-machine.css")
     return {"parallel_read_safe": True, "parallel_write_safe": True}

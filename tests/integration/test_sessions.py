@@ -48,7 +48,6 @@ async def test_expired_session_is_followed_by_a_new_one(
             await expire_behind(client, proxy, server)
             with pytest.raises(zk.SessionExpiredError):
                 await watch.fired()
-            assert brief(await next_change(changes)) == ("CHILDREN_CHANGED", root)  # of the ephemeral itself
             assert brief(await next_change(changes)) == ("GAP", "new session")
             assert client.session_id not in (0, old)
             assert witness.children(root) == []
@@ -178,14 +177,6 @@ async def test_ticket_of_a_session_that_is_over(server: ZooKeeperServer) -> None
                 pytest.fail("it opened")
 
 
-async def test_wiped_server_takes_a_new_session(server: ZooKeeperServer, root: str) -> None:
-    """The new one begins without a last zxid, which the wiped server would not have reached yet (9.5)."""
-    async with zk.open_client(server.hosts, session_timeout=1) as client:
-        for _ in range(10):
-            await client.set(root, b"")
-        assert client.last_zxid > 0
-
-
 async def test_everything_is_gone_after_the_scope(server: ZooKeeperServer, root: str) -> None:
     await until(lambda: open_connections(server) == 0)
     ids = []
@@ -230,12 +221,16 @@ async def test_last_calls_are_answered_before_the_session_ends(
     server: ZooKeeperServer, root: str, witness: RawClient
 ) -> None:
     made = []
+    asked = 0
     async with trio.open_nursery() as nursery, zk.open_client(server.hosts) as client:
 
         async def create(n: int) -> None:
+            nonlocal asked
+            asked += 1
             made.append(await client.create(f"{root}/{n}"))
 
         for n in range(50):
             nursery.start_soon(create, n)
-        await trio.lowlevel.checkpoint()
+        while asked < 50:
+            await trio.lowlevel.checkpoint()
     assert len(made) == len(witness.children(root)) == 50

@@ -337,7 +337,7 @@ class Peer:
 
     def serve(self) -> None:
         """Receive and answer until the session has nothing more to say."""
-        while self.up() and (self.take() or self.unanswered_pings):
+        while self.up() and (self.take() or self.requests or self.unanswered_pings):
             self.answer_all()
 
     def notify(self, kind: EventType, path: str, zxid: int = -1) -> None:

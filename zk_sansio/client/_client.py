@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Literal, overload
 
 from ..acl import ACL, OPEN, Id
 from ..errors import (
+    AuthFailedError,
     ErrorCode,
     InvalidRequestError,
     NodeExistsError,
@@ -17,7 +18,7 @@ from ..errors import (
     ZooKeeperError,
 )
 from ..paths import basename, check_path, join, parent
-from ..session import Call, SessionState, SessionTicket, WatchKind, parse_hosts
+from ..session import Call, SessionState, SessionTicket, WatchEvent, WatchKind, parse_hosts
 from ..wire import (
     AddWatch,
     AddWatchMode,
@@ -52,7 +53,7 @@ from ._operations import create_mode, create_request, full_path, sequential_path
 from ._pipeline import Pipeline
 from ._retry import RetryPolicy
 from ._snapshot import Snapshot
-from ._streams import ChangeStream, OneShotWatch, StateStream
+from ._streams import Change, ChangeStream, OneShotWatch, StateStream
 from ._transaction import ReadBatch, Transaction
 
 __all__ = ["Client", "WhileSuspended"]
@@ -279,6 +280,7 @@ class Client(Caller):
         mode = create_mode(ephemeral=ephemeral, sequential=sequential, container=container, ttl=ttl)
         full = (sequential_path if sequential else full_path)(self._chroot, path)
         if protected:
+            check_path(full, sequential=sequential)
             full = join(parent(full), tag(self._engine.runtime.nonce()) + basename(full))
         request = create_request(full, data, acl, mode, ttl, with_stat=with_stat)
         decide = None
@@ -290,13 +292,15 @@ class Client(Caller):
             try:
                 created = await self._call(request, None, decide)
                 break
-            except NoNodeError:
-                if not make_parents:
+            except ZooKeeperError as error:
+                if error.path == self._chroot.to_client(full):
+                    error.path = path  # as it was given, without the tag
+                if not (make_parents and isinstance(error, NoNodeError)):
                     raise
             # Again and again: an empty container may vanish before its first child is made.
             await self._make_parents(full, acl, container=container)
         if with_stat and created.stat is None:
-            created = Created(created.path, await self._stat_of(created.path))
+            created = Created(created.path, await self._call(Exists(created.path)))
         return Created(self._chroot.to_client(created.path), created.stat)
 
     async def _make_parents(self, full: str, acl: Sequence[ACL], *, container: bool) -> None:
@@ -320,7 +324,10 @@ class Client(Caller):
         """
         full = self._path(path)
         check_path(full)
-        await self._make_parents(join(full, "x"), acl, container=container)
+        if full == "/":
+            await self._engine.runtime.checkpoint()  # it is always there
+        else:
+            await self._make_parents(join(full, "x"), acl, container=container)
 
     async def set(self, path: str, data: bytes | None, *, version: int = -1) -> Stat:
         """Replace the data of a znode.
@@ -418,9 +425,19 @@ class Client(Caller):
 
     # --- watching
 
+    @overload
+    def watch(
+        self, path: str, *, recursive: bool = False, snapshot: Literal[False] = False, buffer: int = 10_000
+    ) -> ChangeStream[Change]: ...
+
+    @overload
+    def watch(
+        self, path: str, *, recursive: bool = False, snapshot: Literal[True], buffer: int = 10_000
+    ) -> ChangeStream[WatchEvent]: ...
+
     def watch(
         self, path: str, *, recursive: bool = False, snapshot: bool = False, buffer: int = 10_000
-    ) -> ChangeStream:
+    ) -> ChangeStream[Any]:
         """Watch a znode, whether it exists or not, for as long as the scope lasts (3.6).
 
         Use it as ``async with client.watch(path) as changes: async for change in changes``. Each change is a
@@ -438,7 +455,7 @@ class Client(Caller):
             memory = Snapshot(path, recursive=recursive, read=lambda: self._read_for_snapshot(path, recursive))
         mode = AddWatchMode.PERSISTENT_RECURSIVE if recursive else AddWatchMode.PERSISTENT
         request = AddWatch(self._path(path), mode)
-        return ChangeStream(
+        stream: ChangeStream[Any] = ChangeStream(
             self._engine,
             self._chroot,
             path,
@@ -447,6 +464,7 @@ class Client(Caller):
             snapshot=memory,
             register=lambda subscriber: self._call(request, subscriber),
         )
+        return stream
 
     async def _read_for_snapshot(self, path: str, recursive: bool) -> AsyncIterator[tuple[str, Stat]]:
         if recursive:
@@ -526,7 +544,8 @@ class Client(Caller):
         engine.runtime.flush()
         await engine.finish(session, call)
         if call.error is not None:
-            raise call.error
+            # The session knows better than the bare code which credentials were refused.
+            raise session.error if isinstance(session.error, AuthFailedError) else call.error
 
     async def whoami(self) -> list[Id]:
         """The identities of this connection, without their secrets (3.7)."""

@@ -160,6 +160,9 @@ class Engine:
             self._announce(self.session.state)
             return
         self.error = session.error
+        assert self.error is not None
+        for watcher in _subscribers(session.release_watchers()):
+            watcher.lost(self.error)
         if session.state is SessionState.EXPIRED and not self._closing:
             self.ended_by = session.error
 

@@ -6,7 +6,7 @@ import logging
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Self, TypeAlias, TypeVar, cast
 
 from ..errors import LocalProtocolError, ZooKeeperError
 from ..paths import Chroot
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Change", "ChangeStream", "Gap", "OneShotWatch", "StateStream"]
 
+C = TypeVar("C", bound="WatchEvent | Gap")
 R = TypeVar("R")
 
 _log = logging.getLogger("zk_sansio")
@@ -55,7 +56,7 @@ class _Scope(Waitable):
 class _StreamSubscriber(Subscriber):
     __slots__ = ("stream",)
 
-    def __init__(self, path: str, kind: WatchKind, stream: ChangeStream) -> None:
+    def __init__(self, path: str, kind: WatchKind, stream: ChangeStream[Any]) -> None:
         super().__init__(path, kind)
         self.stream = stream
 
@@ -69,7 +70,7 @@ class _StreamSubscriber(Subscriber):
         self.stream._end(error)
 
 
-class ChangeStream(_Scope):
+class ChangeStream(_Scope, Generic[C]):
     """The changes below one path, as a scope and an asynchronous iterator.
 
     Entering it sets the watch, leaving it removes it. Nothing is lost in silence: after a reconnect, and when
@@ -124,10 +125,10 @@ class ChangeStream(_Scope):
             self._engine.runtime.flush()
             self._engine.runtime.wake(self)
 
-    def __aiter__(self) -> AsyncIterator[Change]:
+    def __aiter__(self) -> AsyncIterator[C]:
         return self
 
-    async def __anext__(self) -> Change:
+    async def __anext__(self) -> C:
         """The next change.
 
         Raises:
@@ -139,13 +140,13 @@ class ChangeStream(_Scope):
             if self._snapshot is not None and self._open:
                 change = await self._next_of_snapshot(self._snapshot)
                 if change is not None:
-                    return change
+                    return cast("C", change)
             elif self._buffer:
                 if not waited:
                     await self._engine.runtime.checkpoint()
                     if not self._buffer:
                         continue
-                return self._buffer.popleft()
+                return cast("C", self._buffer.popleft())
             if self._error is not None:
                 raise self._error
             if not self._open:
@@ -279,23 +280,23 @@ class OneShotWatch(_Scope, Generic[R]):
 class StateStream(_Scope):
     """The states of the client from now on, as a scope and an asynchronous iterator; the newest wins.
 
-    The first one is the state when the scope is entered. A slow consumer misses states in between, never the
-    latest one. It ends behind a state from which there is no way on.
+    The first one is the state when the scope is entered. A slow consumer misses states in between, but never the
+    latest one, and never that a session has expired. It ends behind a state from which there is no way on.
     """
 
-    __slots__ = ("_engine", "_next", "_open")
+    __slots__ = ("_engine", "_open", "_states")
 
     def __init__(self, engine: Engine) -> None:
         super().__init__()
         self._engine = engine
-        self._next: SessionState | None = None
+        self._states: list[SessionState] = []
         self._open = False
 
     async def __aenter__(self) -> Self:
         self._enter()
         self._open = True
         self._engine.listeners.add(self)
-        self._next = self._engine.session.state
+        self._states.append(self._engine.session.state)
         return self
 
     async def __aexit__(
@@ -310,16 +311,17 @@ class StateStream(_Scope):
 
     async def __anext__(self) -> SessionState:
         """The newest state that was not returned yet."""
-        if self._next is not None:
+        if self._states:
             await self._engine.runtime.checkpoint()
-        while self._next is None:
+        while not self._states:
             if not self._open or self._engine.error is not None:
                 raise StopAsyncIteration
             await self._engine.runtime.wait(self)
-        state, self._next = self._next, None
-        return state
+        return self._states.pop(0)
 
     def state_changed(self, state: SessionState) -> None:
         """Take a new state; the engine calls it."""
-        self._next = state
+        # At most two are kept: that the session has expired, and what came of it.
+        expired = SessionState.EXPIRED in self._states
+        self._states = [SessionState.EXPIRED, state] if expired else [state]
         self._engine.runtime.wake(self)

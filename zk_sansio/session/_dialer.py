@@ -123,7 +123,7 @@ class Dialer:
             if not self._dials:
                 self.pause(now, session_timeout)
             return None
-        floor = min(1.0, session_timeout / 10)
+        floor = min(1.0, session_timeout / 10, self._cap)
         dial = Dial(server, now + connect_timeout(remaining, share, self._cap, floor))
         self._dials.add(dial)
         self._stagger_at = now + STAGGER

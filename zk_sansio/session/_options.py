@@ -28,6 +28,8 @@ class SessionTicket:
     def __post_init__(self) -> None:
         if self.session_id == 0 or len(self.password) != 16:
             raise InvalidRequestError("a session ticket needs the session's id and its password of 16 bytes")
+        if any(not -(2**63) <= number < 2**63 for number in (self.session_id, self.last_zxid)):
+            raise InvalidRequestError("a session's id and a zxid are signed numbers of 64 bits")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +62,7 @@ class SessionOptions:
     sasl: SaslFactory | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        if not 0 < self.timeout <= 2**31 / 1000:
+        if not self.timeout > 0 or round(min(self.timeout, 2**31) * 1000) >= 2**31:
             raise InvalidRequestError(f"timeout is a positive number of seconds, not {self.timeout!r}")
         if self.connect_timeout <= 0:
             raise InvalidRequestError(f"connect_timeout is a positive number of seconds, not {self.connect_timeout!r}")

@@ -609,6 +609,10 @@ class Session:
         session._adopted = len(session._watches) > 0
         return session
 
+    def release_watchers(self) -> list[Watcher]:
+        """The watchers that an expired session leaves behind when no successor takes them over."""
+        return self._watches.take(*WatchKind)
+
     # --- outcomes
 
     def _answered(self, call: Call[Any], now: float) -> None:
@@ -629,9 +633,8 @@ class Session:
                 self._orphans.answered(call, self.last_zxid)
         else:
             self._events.append(call)
-        if error is None and self._establishment is not None:
+        if not self._heed(call, now) and self._establishment is not None:
             self._settle(call, now)
-        self._heed(call, now)
 
     def _answered_own(self, call: Call[Any], then: Then, now: float) -> None:
         """Go on after the answer to a request of the session's own."""

@@ -136,6 +136,7 @@ SESSION_RULES: Mapping[SessionState, Mapping[SessionInput, SessionState]] = {
     SessionState.AUTH_FAILED: {},
     SessionState.CLOSED: {},
 }
+"""For each state of a session, which state follows what happens."""
 
 CONNECTION_RULES: Mapping[ConnectionState, Mapping[ConnectionInput, ConnectionState]] = {
     ConnectionState.HANDSHAKE: {
@@ -161,6 +162,7 @@ CONNECTION_RULES: Mapping[ConnectionState, Mapping[ConnectionInput, ConnectionSt
     },
     ConnectionState.ENDED: {},
 }
+"""The same for a connection."""
 
 S = TypeVar("S", bound=Enum)
 I = TypeVar("I", bound=Enum)  # noqa: E741
