@@ -55,7 +55,7 @@ async def open_client(
             service = trio.CancelScope(shield=True)
 
             async def serve() -> None:
-                with service:
+                with service, _plain_errors():
                     await driver.run()
                 if not closing and not service.cancel_called:
                     _end_body(engine, nursery)

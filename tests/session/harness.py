@@ -253,13 +253,17 @@ class Peer:
     def open(self) -> ConnectRequest:
         """Connect, and read the handshake."""
         assert self.session.connection_made(self.dial(), self.now)
+        self.reset()
+        assert self.take() == []
+        return self.handshakes[-1]
+
+    def reset(self) -> None:
+        """Begin with a new connection."""
         self._decoder = FrameDecoder(2**30)
         self._shaken = False
         self.requests = []
         self.pings = self.unanswered_pings = 0
         self.attempts = []
-        assert self.take() == []
-        return self.handshakes[-1]
 
     def receive(self, *frames: bytes) -> None:
         """Let bytes arrive, all at once."""

@@ -96,7 +96,7 @@ def test_no_ping_while_authenticating_or_closing() -> None:
     assert peer.take() == []
     peer.session.close(peer.now, 100)
     peer.take()
-    peer.advance(99)
+    peer.advance(LOST - SILENCE)
     assert peer.up()
     assert peer.pings == 0
 

@@ -7,6 +7,7 @@ does. It is no model of a server: there are no quotas, no ACL checks, no timeout
 from __future__ import annotations
 
 import copy
+import os
 import socket
 import struct
 from collections import deque
@@ -128,6 +129,7 @@ class Link:
     persistent: set[str] = field(default_factory=set)
     recursive: set[str] = field(default_factory=set)
     received: bytearray = field(default_factory=bytearray)
+    sending: trio.StrictFIFOLock = field(default_factory=trio.StrictFIFOLock)
 
     @property
     def watches(self) -> int:
@@ -148,7 +150,8 @@ class Link:
         if self.held is not None:
             self.held.append(frame)
         else:
-            await self.stream.send_all(frame)
+            async with self.sending:
+                await self.stream.send_all(frame)
 
     async def reply(self, xid: int, zxid: int, code: int, record: bytes) -> None:
         await self.send(struct.pack(">iqi", xid, zxid, code) + record)
@@ -212,6 +215,15 @@ class FakeServer:
             if link.held is not None:
                 frames, link.held = link.held, None
                 await link.stream.send_all(b"".join(frames))
+
+    def release_now(self) -> None:
+        """The same at once, so that the client's reading is the next thing that happens."""
+        for link in self.links:
+            if link.held is not None:
+                frames, link.held = link.held, None
+                sock = socket.socket(fileno=os.dup(link.stream.socket.fileno()))
+                with sock:
+                    sock.send(b"".join(frames))
 
     def drop(self) -> None:
         """Close all connections."""

@@ -44,6 +44,11 @@ class Snapshot:
         """Events may be missing: everything is to be read again."""
         self.stale = True
 
+    @property
+    def news(self) -> bool:
+        """Whether there is a change to tell."""
+        return bool(self._pending)
+
     def pending(self) -> WatchEvent | None:
         """Take the next change to tell, if there is one."""
         return self._pending.popleft() if self._pending else None

@@ -114,10 +114,14 @@ class ChangeStream(_Scope, Generic[C]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self.aclose()
+        self._leave()
 
     async def aclose(self) -> None:
         """Remove the watch; iterating ends. The removal is sent, not waited for: requests that follow come after it."""
+        self._leave()
+        await self._engine.runtime.checkpoint()
+
+    def _leave(self) -> None:
         if self._open:
             self._open = False
             self._buffer.clear()
@@ -157,9 +161,9 @@ class ChangeStream(_Scope, Generic[C]):
     async def _next_of_snapshot(self, snapshot: Snapshot) -> Change | None:
         """The next change that makes a difference to the snapshot; None if none is known yet."""
         while True:
-            if (change := snapshot.pending()) is not None:
+            if snapshot.news:
                 await self._engine.runtime.checkpoint()
-                return change
+                return snapshot.pending()
             if snapshot.stale:
                 # What is buffered so far is older than what is going to be read.
                 await snapshot.read()
@@ -294,6 +298,7 @@ class StateStream(_Scope):
 
     async def __aenter__(self) -> Self:
         self._enter()
+        await self._engine.runtime.checkpoint()
         self._open = True
         self._engine.listeners.add(self)
         self._states.append(self._engine.session.state)

@@ -279,10 +279,11 @@ class Connection:
 
     def silence_due(self) -> float:
         """When the connection is given up unless something is heard."""
-        if self.state in (ConnectionState.HANDSHAKE, ConnectionState.CLOSING):
+        if self.state is ConnectionState.HANDSHAKE:
             return self.deadline
+        heard = self.deadline if self.state is ConnectionState.CLOSING else self.last_heard + self.read_timeout
         # Never later than the session's own deadline: what the server answers must not be too old either.
-        return min(self.last_heard + self.read_timeout, self.answered_sent + self.timeout)
+        return min(heard, self.answered_sent + self.timeout)
 
     def next_timeout(self) -> float:
         """The earliest of the connection's deadlines."""

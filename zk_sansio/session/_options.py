@@ -62,7 +62,7 @@ class SessionOptions:
     sasl: SaslFactory | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        if not self.timeout > 0 or round(min(self.timeout, 2**31) * 1000) >= 2**31:
+        if not 0 < self.timeout <= (2**31 - 1) / 1000:
             raise InvalidRequestError(f"timeout is a positive number of seconds, not {self.timeout!r}")
         if self.connect_timeout <= 0:
             raise InvalidRequestError(f"connect_timeout is a positive number of seconds, not {self.connect_timeout!r}")

@@ -49,7 +49,6 @@ __all__ = ["Session"]
 
 R = TypeVar("R")
 
-_LAST_XID = 2**31 - 2
 _NO_PASSWORD = bytes(16)
 
 
@@ -182,11 +181,7 @@ class Session:
         """When to call `handle_timeout`, and then `next_attempt`; `inf` if never, in the past if at once."""
         if self.state.over:
             return inf
-        due = inf
-        if self._connection is not None:
-            due = self._connection.next_timeout()
-        elif not self._closing:
-            due = self._dialer.next_time()
+        due = self._connection.next_timeout() if self._connection is not None else self._dialer.next_time()
         if self.state is SessionState.READ_ONLY:
             due = min(due, self._prober.due)
         if self.state is SessionState.SUSPENDED and self._answered_sent is not None:
@@ -310,7 +305,8 @@ class Session:
                     self._answered(item, now)
             elif type(item) is Fired:
                 self._fired(item)
-            elif isinstance(item, ConnectResponse):
+            else:
+                assert isinstance(item, ConnectResponse)
                 self._accepted(connection, item, now)
             if self._connection is not connection:
                 # What was just processed has ended the connection; the rest is void but for its calls.
@@ -398,9 +394,11 @@ class Session:
             self._serve(connection, now)
 
     def _sasl_answered(self, call: Call[bytes | None], now: float) -> None:
-        connection, establishment = self._connection, self._establishment
-        if connection is None or establishment is None or self._closing:
+        if self._closing:
             return
+        connection, establishment = self._connection, self._establishment
+        assert connection is not None
+        assert establishment is not None
         if call.error is not None:
             self._end(str(call.error), now)
             return
@@ -420,8 +418,8 @@ class Session:
 
     def _settle(self, call: Call[Any], now: float) -> None:
         connection, establishment = self._connection, self._establishment
-        if connection is None or establishment is None:
-            return
+        assert connection is not None
+        assert establishment is not None
         establishment.settle(call)
         if establishment.complete and connection.state is ConnectionState.RESTORING:
             self._serve(connection, now)
