@@ -220,7 +220,7 @@ class Driver:
             return
 
     async def _keep_time(self, session: Session, stream: Stream, nursery: trio.Nursery) -> None:
-        while session.connected:
+        while session.server is not None:
             news = self._news = trio.Event()
             with trio.move_on_at(session.next_timeout()):
                 await news.wait()

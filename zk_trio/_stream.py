@@ -16,6 +16,7 @@ from typing import TypeAlias
 import trio
 
 from zk_sansio.client import SocketOptions
+from zk_sansio.errors import TlsError
 from zk_sansio.session import Server
 from zk_sansio.tls import TlsLayer, TlsState
 
@@ -61,18 +62,20 @@ class Stream:
 
     async def send_unsent(self) -> None:
         """Wait until the kernel has taken all that is unsent."""
-        view = memoryview(self.unsent)
-        while view:
+        while self.unsent:
             await trio.lowlevel.wait_writable(self._sock)
             try:
-                view = view[self._sock.send(view) :]
+                # Looked up each time: TLS may have put an answer of its own behind it meanwhile.
+                sent = self._sock.send(self.unsent)
             except BlockingIOError:
                 continue
-            finally:
-                self.unsent = bytes(view) if view else b""
+            self.unsent = self.unsent[sent:]
 
     async def wait_readable(self) -> None:
         """Wait until `receive` has something, perhaps."""
+        if self._tls is not None and self._tls.state is TlsState.EOF:
+            await trio.lowlevel.checkpoint()
+            return
         await trio.lowlevel.wait_readable(self._sock)
 
     def receive(self) -> bytes | None:
@@ -84,6 +87,8 @@ class Stream:
         if self._early:
             early, self._early = self._early, b""
             return early
+        if self._tls is not None and self._tls.state is TlsState.EOF:
+            return b""  # the farewell came together with the last data
         try:
             data = self._sock.recv(_READ_SIZE)
         except BlockingIOError:
@@ -166,7 +171,7 @@ async def dial(server: Server, options: SocketOptions, tls: TlsSource) -> Stream
     """
     layer = None
     if tls is not None:
-        layer = TlsLayer(tls if isinstance(tls, ssl.SSLContext) else tls(), server.host.host)
+        layer = TlsLayer(_context(tls), server.host.host)
     family = socket.AF_INET6 if ":" in server.address else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -188,6 +193,16 @@ async def dial(server: Server, options: SocketOptions, tls: TlsSource) -> Stream
         sock.close()
         raise
     return stream
+
+
+def _context(tls: ssl.SSLContext | Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+    if isinstance(tls, ssl.SSLContext):
+        return tls
+    try:
+        return tls()
+    except Exception as error:
+        # A certificate that is just being renewed, perhaps: it costs this attempt, not the client.
+        raise TlsError(f"no SSLContext could be made: {error!r}") from error
 
 
 async def _connect(sock: socket.socket, server: Server) -> None:

@@ -269,7 +269,6 @@ def test_repeated_on_every_connection_with_the_server_s_name() -> None:
 @pytest.mark.parametrize(
     "mechanism, message",
     [
-        (lambda: ValueError("no ticket"), "the SASL mechanism could not be made: no ticket"),
         (lambda: AuthFailedError("expired ticket"), "expired ticket"),
         (lambda: Script(ValueError("no idea")), "SCRIPT could not begin: no idea"),
         (lambda: Script(AuthFailedError("no credentials")), "no credentials"),
@@ -281,6 +280,17 @@ def test_a_mechanism_that_cannot_begin(mechanism: Callable[[], SaslMechanism | E
     assert message in str(peer.session.error)
     assert isinstance(only(peer.calls()).error, AuthFailedError)
     assert not peer.up()
+
+
+def test_a_mechanism_that_cannot_be_made_now() -> None:
+    # A ticket server that is out of reach, for example: the next attempt may succeed.
+    peer = with_sasl(ValueError("no ticket server"))
+    assert peer.session.state is CONNECTING
+    assert not peer.up()
+    assert only(list(peer.session.failures.values())) == "the SASL mechanism could not be made: no ticket server"
+    assert peer.drain() == []
+    peer.tick()
+    assert len(peer.attempts) == 1
 
 
 @pytest.mark.parametrize(

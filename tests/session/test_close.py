@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.session.harness import EXPIRED, PASSWORD, SESSION_ID, Peer, connected, only, watch
+from tests.session.harness import EXPIRED, PASSWORD, SESSION_ID, Peer, connected, notification, only, watch
 from zk_sansio.errors import ClosedError, ConnectionLossError, LocalProtocolError, SessionExpiredError
 from zk_sansio.session import (
     Call,
@@ -21,7 +21,7 @@ from zk_sansio.session import (
     WatchKind,
     parse_hosts,
 )
-from zk_sansio.wire import AddWatch, AddWatchMode, Auth, CloseSession, GetData, SetData, SetWatches2
+from zk_sansio.wire import AddWatch, AddWatchMode, Auth, CloseSession, EventType, GetData, SetData, SetWatches2
 
 CLOSED, CONNECTED = SessionState.CLOSED, SessionState.CONNECTED
 BOB = ("digest", b"bob:secret")
@@ -66,7 +66,7 @@ def test_in_order() -> None:
     assert peer.session.next_attempt(peer.now) is None
     peer.answer()
     peer.answer()
-    assert peer.calls() == [late, call, queued]
+    assert peer.calls() == [call, queued]
     assert call.error is None
     assert queued.error is None
     peer.answer()
@@ -106,6 +106,21 @@ def test_whatever_ends_it(end: str) -> None:
     assert call.error is not None
     assert call.error.maybe_applied
     assert isinstance(call.error, ClosedError) == (end != "too large")
+    is_over(peer)
+
+
+def test_nothing_that_arrives_prolongs_the_grace() -> None:
+    peer = connected()
+    due = peer.now + 2
+    peer.session.close(peer.now, 2)
+    peer.take()
+    for _ in range(7):
+        peer.advance(0.25)
+        peer.notify(EventType.CREATED, "/a")
+        peer.receive(b"\0")
+        peer.receive(notification(EventType.CREATED, "/a")[1:])
+        assert peer.session.next_timeout() == due
+    peer.advance(0.25)
     is_over(peer)
 
 
@@ -446,7 +461,6 @@ def test_watchers_that_nobody_takes_over() -> None:
     peer = connected()
     lasting = watch(peer, "/p", WatchKind.PERSISTENT)
     expire(peer)
-    assert lasting.armed
     assert peer.session.release_watchers() == [lasting]
     assert not lasting.armed
     assert peer.session.release_watchers() == []

@@ -242,11 +242,30 @@ def test_names_are_resolved_first_all_at_once() -> None:
     resolve = only(peer.attempts)
     assert isinstance(resolve, Resolve)
     assert resolve.hosts == (HostPort("one.example"), HostPort("two.example"))
-    assert resolve.deadline == peer.now + RESOLVE_TIMEOUT
+    assert resolve.deadline == peer.now + T / 4
     assert peer.session.next_timeout() == inf
     peer.resolve(resolve, {"one.example": ["10.0.0.1", "2001:db8::1"], "two.example": ["10.0.0.2"]})
     assert peer.session.next_timeout() <= peer.now
     assert sorted(a_round(peer)) == ["10.0.0.1", "10.0.0.2", "2001:db8::1"]
+
+
+def test_looking_up_names_may_not_take_all_the_time_there_is() -> None:
+    dialer = make_dialer("a.example")
+    for remaining, patience in [(100, RESOLVE_TIMEOUT), (8, 2), (1, 0.5), (-5, 0.5)]:
+        dialer.start()
+        attempt = dialer.next_attempt(1000, remaining, 10)
+        assert isinstance(attempt, Resolve)
+        assert attempt.deadline == 1000 + patience
+
+
+def test_addresses_of_before_are_tried_when_the_resolver_fails() -> None:
+    peer = Peer(hosts="one.example")
+    for found in ({"one.example": ["10.0.0.1"]}, {}):
+        peer.advance(1)
+        resolve = only(peer.attempts)
+        assert isinstance(resolve, Resolve)
+        peer.resolve(resolve, found)
+        assert a_round(peer) == ["10.0.0.1"]
 
 
 def test_addresses_need_no_resolving() -> None:

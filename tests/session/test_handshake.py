@@ -63,6 +63,23 @@ def test_resumed_with_a_ticket() -> None:
     assert peer.session.session_id == ticket.session_id
 
 
+def test_whether_a_ticket_was_accepted() -> None:
+    assert not Peer().session.resuming
+    peer = Peer(ticket=TICKET)
+    peer.open()
+    peer.lose()
+    assert peer.session.resuming
+    peer.connect()
+    peer.lose()
+    peer.open()
+    peer.receive(EXPIRED)
+    assert (peer.session.state, peer.session.resuming) == (EXPIRED_STATE, False)
+    peer = Peer(ticket=TICKET)
+    peer.open()
+    peer.receive(EXPIRED)
+    assert (peer.session.state, peer.session.resuming) == (EXPIRED_STATE, True)
+
+
 def test_nothing_is_sent_behind_the_connect_request() -> None:
     peer = Peer(credentials=[("digest", b"bob:secret")])
     peer.session.submit(GetData("/a"))

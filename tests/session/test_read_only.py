@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.session.harness import PASSWORD, Peer, T, only, response, watch
+from tests.session.harness import EXPIRED, PASSWORD, SESSION_ID, Peer, T, only, response, watch
 from zk_sansio.errors import ConnectionLossError, NotReadOnlyError
 from zk_sansio.session import (
     Dial,
@@ -24,7 +24,7 @@ from zk_sansio.session import (
 )
 from zk_sansio.session._hosts import Server, ServerList
 from zk_sansio.session._probe import Prober
-from zk_sansio.wire import GetData, SetData
+from zk_sansio.wire import Create, CreateMode, Exists, GetData, SetData
 
 READ_ONLY, SUSPENDED, CONNECTED = SessionState.READ_ONLY, SessionState.SUSPENDED, SessionState.CONNECTED
 SENTENCE = b"isro is not executed because it is not in the whitelist.\n"
@@ -85,6 +85,37 @@ def test_its_session_is_not_offered_to_others() -> None:
     assert (ticket.session_id, ticket.password) == (77, PASSWORD)
     peer.lose()
     assert peer.open().session_id == 77
+
+
+def test_a_session_that_was_read_write_before_stays_the_same() -> None:
+    # Old servers take a global session back in read-only mode; it is still the one that holds the ephemerals.
+    peer = Peer(read_only=True)
+    peer.connect()
+    ticket = peer.session.ticket
+    peer.lose()
+    peer.connect(read_only=True)
+    assert peer.states() == [CONNECTED, SUSPENDED, READ_ONLY]
+    assert peer.session.ticket == ticket
+    peer.lose()
+    assert peer.open().session_id == SESSION_ID
+    peer.receive(EXPIRED)
+    assert peer.session.state is SessionState.EXPIRED
+
+
+def test_no_orphans_are_looked_for_where_none_can_be_removed() -> None:
+    peer = Peer(read_only=True)
+    peer.connect()
+    call = peer.session.submit(Create("/e", mode=CreateMode.EPHEMERAL))
+    peer.take()
+    peer.session.abandon(call)
+    peer.lose()
+    peer.connect(read_only=True)
+    assert peer.take() == []
+    peer.session.disown(Create("/f", mode=CreateMode.EPHEMERAL), 0)
+    assert peer.take() == []
+    peer.lose()
+    peer.connect()
+    assert peer.taken() == [Exists("/e"), Exists("/f")]
 
 
 def test_its_last_zxid_stays() -> None:

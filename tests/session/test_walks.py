@@ -135,21 +135,24 @@ class Walk:
             peer.lose()
 
     def submit(self) -> None:
-        watcher = None
-        request: Request[Any]
-        match self.rng.randrange(4):
-            case 0:
-                request, watcher = GetData("/a", True), Watcher("/a", WatchKind.DATA)
-            case 1:
-                watcher = Watcher("/a", WatchKind.RECURSIVE)
-                request = AddWatch("/a", AddWatchMode.PERSISTENT_RECURSIVE)
-            case 2:
-                request = Create("/e", mode=CreateMode.EPHEMERAL)
-            case _:
-                request = SetData("/a", b"")
-        self.calls.append(self.session.submit(request, watcher))
+        request, watcher = self.choose()
+        call = self.session.submit(request, watcher)
+        if not call.done:
+            self.calls.append(call)
         if watcher is not None:
             self.watchers.append(watcher)
+
+    def choose(self) -> tuple[Request[Any], Watcher | None]:
+        match self.rng.randrange(4):
+            case 0:
+                return GetData("/a", True), Watcher("/a", WatchKind.DATA)
+            case 1:
+                watcher = Watcher("/a", WatchKind.RECURSIVE)
+                return AddWatch("/a", AddWatchMode.PERSISTENT_RECURSIVE), watcher
+            case 2:
+                return Create("/e", mode=CreateMode.EPHEMERAL), None
+            case _:
+                return SetData("/a", b""), None
 
     def abandon(self) -> None:
         if self.calls:

@@ -127,6 +127,9 @@ class Caller:
             # When the fate of one write is unknown, those behind it are not made: they may build on it.
             if not policy.repeat_unknown and any(map(_unknown, calls)):
                 again = [i for i in again if requests[i].idempotent]
+            # Nor may a write that was refused be made behind one that was to follow it.
+            landed = max((i for i, call in enumerate(calls) if _landed(call)), default=-1)
+            again = [i for i in again if requests[i].idempotent or i > landed]
             if not again:
                 break
             try:
@@ -146,6 +149,11 @@ class Caller:
             if call.error is not None and call.blamed > 1:
                 call.error.add_note(_BLAMED)
         return calls
+
+
+def _landed(call: Call[Any]) -> bool:
+    """Whether a call is a write that was applied."""
+    return call.error is None and not call.request.idempotent
 
 
 def _unknown(call: Call[Any]) -> bool:

@@ -15,6 +15,7 @@ from ..errors import (
     NoNodeError,
     NotEmptyError,
     NoWatcherError,
+    SessionError,
     ZooKeeperError,
 )
 from ..paths import basename, check_path, join, parent
@@ -49,7 +50,7 @@ from ._caller import Caller, WhileSuspended
 from ._config import CONFIG_PATH, EnsembleConfig, parse_config
 from ._engine import Subscriber
 from ._lost import created_ephemeral, created_tagged, deleted_version, set_version, tag
-from ._operations import create_mode, create_request, full_path, sequential_path
+from ._operations import create_mode, create_request, deletable_path, full_path, sequential_path
 from ._pipeline import Pipeline
 from ._retry import RetryPolicy
 from ._snapshot import Snapshot
@@ -283,14 +284,9 @@ class Client(Caller):
             check_path(full, sequential=sequential)
             full = join(parent(full), tag(self._engine.runtime.nonce()) + basename(full))
         request = create_request(full, data, acl, mode, ttl, with_stat=with_stat)
-        decide = None
-        if protected:
-            decide = created_tagged(self, request, full, ephemeral=ephemeral)
-        elif ephemeral and not sequential:
-            decide = created_ephemeral(self, request, full)
         while True:
             try:
-                created = await self._call(request, None, decide)
+                created = await self._call_create(request, full, ephemeral, sequential, protected)
                 break
             except ZooKeeperError as error:
                 if error.path == self._chroot.to_client(full):
@@ -300,8 +296,29 @@ class Client(Caller):
             # Again and again: an empty container may vanish before its first child is made.
             await self._make_parents(full, acl, container=container)
         if with_stat and created.stat is None:
-            created = Created(created.path, await self._call(Exists(created.path)))
+            stat: Stat = await self._call(Exists(created.path))
+            created = Created(created.path, stat)
         return Created(self._chroot.to_client(created.path), created.stat)
+
+    async def _call_create(
+        self, request: Request[Created], full: str, ephemeral: bool, sequential: bool, protected: bool
+    ) -> Created:
+        """Make a znode, and find out whether it was made when the reply is lost and there is a way to."""
+        engine = self._engine
+        if protected:
+            session, before = engine.session, engine.session.last_zxid
+            try:
+                return await self._call(request, None, created_tagged(self, request, full, ephemeral=ephemeral))
+            except SessionError as error:
+                if error.maybe_applied:
+                    # Nobody else knows its name, so nobody would ever remove it.
+                    session.disown(request, before)
+                    engine.runtime.flush()
+                raise
+        if ephemeral and not sequential:
+            with engine.racing(full) as race:
+                return await self._call(request, None, created_ephemeral(self, request, full, race))
+        return await self._call(request)
 
     async def _make_parents(self, full: str, acl: Sequence[ACL], *, container: bool) -> None:
         above = parent(full)
@@ -362,14 +379,13 @@ class Client(Caller):
         if recursive:
             if version != -1:
                 raise InvalidRequestError("a recursive delete takes no version")
+            deletable_path(self._chroot, path)
             await self._delete_tree(path)
         else:
-            request = Delete(self._path(path), version)
+            request = Delete(deletable_path(self._chroot, path), version)
             await self._call(request, None, None if version == -1 else deleted_version(self, request))
 
     async def _delete_tree(self, path: str) -> None:
-        if self._path(path) == "/":
-            raise InvalidRequestError("the root cannot be deleted")
         paths = [each async for each, _ in self.walk(path)]
         if not paths:
             raise NoNodeError(ErrorCode.NO_NODE, path, operation="delete")

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from math import inf
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar, cast
 
-from ..errors import ConnectError, SuspendedError, ZooKeeperError
+from ..errors import (
+    ConnectError,
+    ConnectionLossError,
+    SessionError,
+    SuspendedError,
+    ThrottledError,
+    ZooKeeperError,
+)
 from ..session import (
     Batch,
     Call,
@@ -26,12 +34,13 @@ from ..session import (
 from ..wire import Request
 from ._runtime import Runtime
 
-__all__ = ["Engine", "OnExpiry", "StateListener", "Subscriber"]
+__all__ = ["Engine", "OnExpiry", "Race", "StateListener", "Subscriber"]
 
 R = TypeVar("R")
 
 OnExpiry: TypeAlias = Literal["renew", "raise"]
 
+_NO_CONNECTION = "there is no connection, and this call does not wait for one"
 _WARNING_PAUSE = 60.0
 """Seconds between two warnings that callers have to wait, since some programs live at that limit."""
 
@@ -59,6 +68,21 @@ class Subscriber(Watcher):
 def _subscribers(watchers: Sequence[Watcher]) -> Sequence[Subscriber]:
     """Every watcher of this package's clients is a subscriber; the session alone does not know."""
     return cast("Sequence[Subscriber]", watchers)
+
+
+class Race:
+    """Callers of one client who are after the same ephemeral znode at the same time.
+
+    Attributes:
+        parties: how many there are.
+        contended: whether there ever was more than one. Then the owner of the znode says nothing about which.
+    """
+
+    __slots__ = ("contended", "parties")
+
+    def __init__(self) -> None:
+        self.parties = 0
+        self.contended = False
 
 
 class StateListener(Protocol):
@@ -93,6 +117,7 @@ class Engine:
         self._warn_at = -inf
         self._room: deque[Waitable] = deque()
         self._turn: set[Waitable] = set()
+        self._races: dict[str, Race] = {}
 
     # --- what the adapter calls
 
@@ -154,7 +179,9 @@ class Engine:
             room -= 1
 
     def _over(self, session: Session) -> None:
-        if session.state is SessionState.EXPIRED and self._on_expiry == "renew" and not self._closing:
+        # Who holds a ticket counts on that session, with its locks; another one will not do.
+        renew = self._on_expiry == "renew" and not session.resuming
+        if session.state is SessionState.EXPIRED and renew and not self._closing:
             self.session = session.successor()
             _log.warning("session 0x%016x expired; a new one takes its place", session.session_id & (2**64 - 1))
             self._announce(self.session.state)
@@ -165,6 +192,19 @@ class Engine:
             watcher.lost(self.error)
         if session.state is SessionState.EXPIRED and not self._closing:
             self.ended_by = session.error
+
+    @contextmanager
+    def racing(self, path: str) -> Iterator[Race]:
+        """Take part, for as long as the scope lasts, in the race of this client's callers for one ephemeral znode."""
+        race = self._races.setdefault(path, Race())
+        race.parties += 1
+        race.contended |= race.parties > 1
+        try:
+            yield race
+        finally:
+            race.parties -= 1
+            if not race.parties:
+                del self._races[path]
 
     # --- what callers call
 
@@ -177,12 +217,19 @@ class Engine:
             await self.wait_for_room()
         session = self.session
         if fail_fast and not session.state.serving and session.error is None:
-            call = _not_sent(request)
+            call = _not_sent(request, SuspendedError(_NO_CONNECTION, request.target))
         else:
-            call = session.submit(request, watcher)
+            call = self._submit(session, request, watcher)
             self.runtime.flush()
         await self.finish(session, call)
         return call
+
+    def _submit(self, session: Session, request: Request[R], watcher: Watcher | None = None) -> Call[R]:
+        try:
+            return session.submit(request, watcher)
+        except BaseException:
+            self.let_in()  # the room that this caller may have waited for is free again
+            raise
 
     async def finish(self, session: Session, call: Call[Any]) -> None:
         """Wait for the outcome of a call that was submitted."""
@@ -207,7 +254,7 @@ class Engine:
         """Submit many requests in order and wait until all are done, sending and waking as rarely as possible."""
         calls: list[Call[Any]] = []
         batch = Batch()
-        position = 0
+        position = checked = 0
         session, first = self.session, 0
         try:
             while position < len(requests):
@@ -216,12 +263,15 @@ class Engine:
                 if session is not self.session:
                     # What was asked of the old one is over, and its ephemerals are not ours to remove.
                     session, first = self.session, position
-                if fail_fast and not session.state.serving and session.error is None:
-                    calls += map(_not_sent, requests[position:])
+                refused = self._refusal(session, calls[checked:], fail_fast=fail_fast)
+                while checked < len(calls) and calls[checked].done:
+                    checked += 1
+                if refused is not None:
+                    calls += [_not_sent(request, refused) for request in requests[position:]]
                     position = len(requests)
                 congested = False
                 while position < len(requests) and not congested:
-                    call = session.submit(requests[position])
+                    call = self._submit(session, requests[position])
                     calls.append(call)
                     position += 1
                     if not call.done:
@@ -239,6 +289,21 @@ class Engine:
             raise
         return calls
 
+    def _refusal(self, session: Session, calls: Sequence[Call[Any]], *, fail_fast: bool) -> ConnectionLossError | None:
+        """Why the rest of a batch is not to be sent; None if it is.
+
+        Args:
+            session: the session in use.
+            calls: those of the batch whose outcome is not known to be harmless.
+            fail_fast: whether the batch waits for no connection.
+        """
+        if fail_fast and not session.state.serving and session.error is None:
+            return SuspendedError(_NO_CONNECTION)
+        if any(isinstance(call.error, (SessionError, ThrottledError)) for call in calls):
+            # What follows may build on what is lost.
+            return ConnectionLossError("an earlier request of the pipeline was lost")
+        return None
+
     async def wait_for_room(self) -> None:
         """Wait until fewer requests are under way; callers go on in the order in which they came."""
         now = self.runtime.now()
@@ -254,11 +319,14 @@ class Engine:
         self._room.append(turn)
         try:
             await self.runtime.wait(turn)
-        finally:
+        except BaseException:
             if turn in self._turn:
                 self._turn.discard(turn)
             else:
                 self._room.remove(turn)
+            self.let_in()  # the room is not used, so it is the next one's
+            raise
+        self._turn.discard(turn)
 
     async def wait_until_serving(self) -> None:
         """Wait until a server serves the session.
@@ -280,7 +348,8 @@ class Engine:
     def unreachable(self, seconds: float) -> ConnectError:
         """The error for having waited that long without a server."""
         hint = "is ZooKeeper running, and do the host, the port and TLS agree?"
-        return ConnectError(f"no server accepted a session within {seconds:.3g} s; {hint}", self.session.failures)
+        failures = {**dict.fromkeys(self.session.trying, "no answer yet"), **self.session.failures}
+        return ConnectError(f"no server accepted a session within {seconds:.3g} s; {hint}", failures)
 
     async def close(self, grace: float, *, keep_session: bool = False) -> None:
         """End the session; returns when it is over, at the latest after *grace* seconds on the session's clock."""
@@ -300,10 +369,10 @@ class Engine:
             self.listeners.discard(waiter)
 
 
-def _not_sent(request: Request[R]) -> Call[R]:
-    """A call that has failed, since it was not to wait for a connection."""
+def _not_sent(request: Request[R], error: ConnectionLossError) -> Call[R]:
+    """A call that has failed before it was sent."""
     call = Call(request, 0, b"")
-    call.fail(SuspendedError("there is no connection, and this call does not wait for one", request.target))
+    call.fail(type(error)(error.reason, request.target))
     return call
 
 

@@ -11,6 +11,7 @@ from ..paths import basename, join, parent
 from ..session import Call
 from ..wire import Created, Delete, GetChildren, GetData, Request, SetData, Stat, Sync, Znode
 from ._caller import Caller, Decide
+from ._engine import Race
 from ._outcome import Decision, Verdict, decide_create, decide_delete, decide_set
 
 __all__ = ["created_ephemeral", "created_tagged", "deleted_version", "set_version", "tag"]
@@ -29,7 +30,9 @@ def created_tagged(caller: Caller, request: Request[Created], full: str, *, ephe
         with _unknown_without_answer(caller, call):
             for made in await _tagged(caller, full):
                 stat = await caller._stat_of(made)
-                if not ephemeral or stat is None or stat.ephemeral_owner == caller._engine.session.session_id:
+                if stat is None:
+                    continue  # it has gone meanwhile
+                if not ephemeral or stat.ephemeral_owner == caller._engine.session.session_id:
                     return Created(made, stat)
                 # It belongs to a session that is over, and would vanish under its owner (CURATOR-498).
                 with suppress(NoNodeError):
@@ -49,25 +52,32 @@ async def _tagged(caller: Caller, full: str) -> list[str]:
     return [join(above, name) for name in names if name.startswith(basename(full))]
 
 
-def created_ephemeral(caller: Caller, request: Request[Created], full: str) -> Decide[Created]:
+def created_ephemeral(caller: Caller, request: Request[Created], full: str, race: Race) -> Decide[Created]:
     """Look whether an ephemeral znode is this session's own."""
     before = caller._engine.session.last_zxid
 
     async def look(call: Call[Created]) -> Created | None:
-        if call.rival:
-            # Two calls of this client were after it, and only one can have made it: nobody can tell which.
-            _conclude(caller, call, Verdict(Decision.UNKNOWN), full)
         with _unknown_without_answer(caller, call):
             await caller._call(Sync(full))
             stat = await caller._stat_of(full)
         verdict = decide_create(stat, session_id=caller._engine.session.session_id, before=before)
-        return Created(full, stat) if verdict.decision is Decision.APPLIED else None
+        if verdict.decision is not Decision.APPLIED:
+            return None
+        if race.contended:
+            # Others here were after it too, and only one can have made it: nobody can tell which.
+            _conclude(caller, call, Verdict(Decision.UNKNOWN), full)
+        return Created(full, stat)
 
-    return _owning(caller, request, look)
+    return _owning(caller, request, look, race)
 
 
-def _owning(caller: Caller, request: Request[Created], look: Decide[Created]) -> Decide[Created]:
-    """Whatever interrupts the search for an ephemeral, nobody will use it: let the session remove it."""
+def _owning(
+    caller: Caller, request: Request[Created], look: Decide[Created], race: Race | None = None
+) -> Decide[Created]:
+    """Whatever interrupts the search for an ephemeral, nobody will use it: let the session remove it.
+
+    Unless others here are after it: better an orphan than a theft.
+    """
 
     async def look_or_disown(call: Call[Created]) -> Created | None:
         session = caller._engine.session
@@ -75,8 +85,9 @@ def _owning(caller: Caller, request: Request[Created], look: Decide[Created]) ->
         try:
             return await look(call)
         except BaseException:
-            session.disown(request, before)
-            caller._engine.runtime.flush()
+            if race is None or not race.contended:
+                session.disown(request, before)
+                caller._engine.runtime.flush()
             raise
 
     return look_or_disown

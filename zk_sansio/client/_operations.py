@@ -13,7 +13,7 @@ from ..errors import InvalidRequestError
 from ..paths import Chroot
 from ..wire import Create, Create2, CreateContainer, Created, CreateMode, CreateTTL, Request
 
-__all__ = ["create_mode", "create_request", "full_path", "sequential_path"]
+__all__ = ["create_mode", "create_request", "deletable_path", "full_path", "sequential_path"]
 
 _MODES = {
     (False, False): CreateMode.PERSISTENT,
@@ -70,6 +70,13 @@ def create_request(
 def full_path(chroot: Chroot, path: str) -> str:
     """The path on the server; without a chroot it is checked when it is encoded."""
     return chroot.to_server(path) if chroot.prefix else path
+
+
+def deletable_path(chroot: Chroot, path: str) -> str:
+    """The path on the server of something to be deleted; the root, or what a chroot makes of it, cannot be."""
+    if path == "/":
+        raise InvalidRequestError("the root cannot be deleted")
+    return full_path(chroot, path)
 
 
 def sequential_path(chroot: Chroot, path: str) -> str:

@@ -23,7 +23,7 @@ from ..wire import (
     Sync,
     Znode,
 )
-from ._operations import create_mode, create_request, full_path, sequential_path
+from ._operations import create_mode, create_request, deletable_path, full_path, sequential_path
 
 __all__ = ["Pending", "Pipeline"]
 
@@ -107,7 +107,7 @@ class Pipeline:
 
     def delete(self, path: str, *, version: int = -1) -> Pending[None]:
         """Remove a znode that has no children."""
-        return self._add(Delete(full_path(self._chroot, path), version))
+        return self._add(Delete(deletable_path(self._chroot, path), version))
 
     def exists(self, path: str) -> Pending[Stat]:
         """Read the Stat; a missing znode is a `NoNodeError`."""

@@ -48,7 +48,7 @@ class ClientSettings(TypedDict, total=False):
             0 does not wait at all.
         close_grace: seconds (3) that leaving the scope may take to end the session in order.
         keep_session: leave the session to its timeout, or to be resumed by its ticket, instead of ending it.
-        ticket: a session to resume.
+        ticket: a session to resume. If it is over, `SessionExpiredError` is raised whatever *on_expiry* says.
         auth: identities, pairs of scheme and credential, as for `Client.add_auth`.
         sasl: makes the SASL mechanism, such as ``digest_md5(user, password)``.
         read_only: accept a server in read-only mode while there is no other.
@@ -132,24 +132,40 @@ def prepare(hosts: str | Sequence[str], runtime: Runtime, random: RandomSource, 
     while_suspended: WhileSuspended = settings.get("while_suspended", "wait")
     _one_of("on_expiry", on_expiry, ("renew", "raise"))
     _one_of("while_suspended", while_suspended, ("wait", "fail"))
+    open_timeout = settings.get("open_timeout", 15.0)
+    close_grace = settings.get("close_grace", 3.0)
+    if open_timeout is not None:
+        _seconds("open_timeout", open_timeout)
+    _seconds("close_grace", close_grace)
     servers, chroot = parse_hosts(hosts)
     chosen: dict[str, Any] = {name: value for name, value in settings.items() if name in _SESSION_OPTIONS}
     if "session_timeout" in settings:
         chosen["timeout"] = settings["session_timeout"]
-    credentials = [
-        (scheme, secret.encode() if isinstance(secret, str) else bytes(secret))
-        for scheme, secret in settings.get("auth", ())
-    ]
+    credentials = _credentials(settings.get("auth", ()))
     session = Session(servers, SessionOptions(**chosen), random, credentials=credentials, ticket=settings.get("ticket"))
     engine = Engine(session, runtime, on_expiry)
     return Setup(
         client=Client(engine, Chroot(chroot), settings.get("retry"), while_suspended),
         engine=engine,
         socket=settings.get("socket", SocketOptions()),
-        open_timeout=settings.get("open_timeout", 15.0),
-        close_grace=settings.get("close_grace", 3.0),
+        open_timeout=open_timeout,
+        close_grace=close_grace,
         keep_session=settings.get("keep_session", False),
     )
+
+
+def _credentials(auth: Sequence[tuple[str, bytes | str]]) -> list[tuple[str, bytes]]:
+    try:
+        return [(scheme, secret.encode() if isinstance(secret, str) else bytes(secret)) for scheme, secret in auth]
+    except (TypeError, ValueError):
+        # What was given is not repeated: there is a secret in it.
+        hint = "pairs of a scheme and a credential, such as [('digest', 'user:password')]"
+        raise InvalidRequestError(f"auth is a sequence of {hint}") from None
+
+
+def _seconds(name: str, value: float) -> None:
+    if not value >= 0:
+        raise InvalidRequestError(f"{name} is a number of seconds, 0 or more, not {value!r}")
 
 
 def _one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Self, TypeAlias, TypeVar, cast
 
-from ..errors import LocalProtocolError, ZooKeeperError
+from ..errors import LocalProtocolError, SessionExpiredError, ZooKeeperError
 from ..paths import Chroot
 from ..session import SessionState, Waitable, WatchEvent, WatchKind
 from ..wire import Request
@@ -21,6 +21,8 @@ __all__ = ["Change", "ChangeStream", "Gap", "OneShotWatch", "StateStream"]
 
 C = TypeVar("C", bound="WatchEvent | Gap")
 R = TypeVar("R")
+
+_LEASE_ENDS = (SessionState.PRESUMED_LOST, SessionState.EXPIRED)
 
 _log = logging.getLogger("zk_sansio")
 
@@ -166,7 +168,12 @@ class ChangeStream(_Scope, Generic[C]):
                 return snapshot.pending()
             if snapshot.stale:
                 # What is buffered so far is older than what is going to be read.
-                await snapshot.read()
+                try:
+                    await snapshot.read()
+                except SessionExpiredError:
+                    if self._engine.error is not None:
+                        raise
+                    snapshot.outdated()  # the watch moves to the next session, and the reading with it
                 continue
             if not self._buffer:
                 return None
@@ -285,7 +292,8 @@ class StateStream(_Scope):
     """The states of the client from now on, as a scope and an asynchronous iterator; the newest wins.
 
     The first one is the state when the scope is entered. A slow consumer misses states in between, but never the
-    latest one, and never that a session has expired. It ends behind a state from which there is no way on.
+    latest one, and never that a session was presumed lost or has expired. It ends behind a state from which
+    there is no way on.
     """
 
     __slots__ = ("_engine", "_open", "_states")
@@ -326,7 +334,6 @@ class StateStream(_Scope):
 
     def state_changed(self, state: SessionState) -> None:
         """Take a new state; the engine calls it."""
-        # At most two are kept: that the session has expired, and what came of it.
-        expired = SessionState.EXPIRED in self._states
-        self._states = [SessionState.EXPIRED, state] if expired else [state]
+        # The ends of leases are kept, once each, and what came of them.
+        self._states = [kept for kept in _LEASE_ENDS if kept in self._states and kept is not state] + [state]
         self._engine.runtime.wake(self)

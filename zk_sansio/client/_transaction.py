@@ -23,7 +23,7 @@ from ..wire import (
     Stat,
     Znode,
 )
-from ._operations import create_mode, create_request, full_path, sequential_path
+from ._operations import create_mode, create_request, deletable_path, full_path, sequential_path
 
 __all__ = ["ReadBatch", "Transaction", "TransactionResult"]
 
@@ -64,7 +64,7 @@ class Transaction:
 
     def delete(self, path: str, *, version: int = -1) -> Transaction:
         """Remove a znode that has no children by then."""
-        return self._add(Delete(full_path(self._chroot, path), version))
+        return self._add(Delete(deletable_path(self._chroot, path), version))
 
     def set(self, path: str, data: bytes | None, *, version: int = -1) -> Transaction:
         """Replace the data of a znode."""

@@ -64,6 +64,7 @@ class Connection:
         last_heard: when the last whole frame came.
         answered_sent: when the latest request or ping that was answered had been sent.
         timeout: the session timeout in seconds, once negotiated.
+        read_only: whether the server is in read-only mode, as it has said by then.
     """
 
     __slots__ = (
@@ -83,6 +84,7 @@ class Connection:
         "last_zxid",
         "pending",
         "queued_bytes",
+        "read_only",
         "server",
         "state",
         "timeout",
@@ -99,6 +101,7 @@ class Connection:
         self.last_zxid = handshake.last_zxid
         self.last_heard = self.last_sent = self.answered_sent = now
         self.timeout = 0.0
+        self.read_only = False
         self.deadline = deadline
         self._decoder = FrameDecoder(max_reply)
         frame = handshake.encode()

@@ -17,6 +17,7 @@ __all__ = ["Attempt", "Dial", "Dialer", "Probe", "Resolve"]
 STAGGER = 0.25
 """Seconds until the next server is dialled beside one that has not answered (RFC 8305 has the same)."""
 RESOLVE_TIMEOUT = 5.0
+"""Seconds that looking names up may take at most; less when the session has little time left."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,6 +85,12 @@ class Dialer:
         self._not_before = -inf
         self._stagger_at = -inf
 
+    @property
+    def trying(self) -> list[str]:
+        """Whom the attempts under way are about."""
+        names = self._resolving.hosts if self._resolving else ()
+        return [str(host) for host in names] + sorted(str(dial.server) for dial in self._dials)
+
     def start(self, not_before: float = -inf) -> None:
         """Begin a new round, not before the time given; attempts under way no longer count."""
         self._dials.clear()
@@ -111,7 +118,8 @@ class Dialer:
             if self._dials:
                 return None
             if names := self.servers.unresolved():
-                self._resolving = Resolve(names, now + RESOLVE_TIMEOUT)
+                patience = min(RESOLVE_TIMEOUT, max(0.5, remaining / 4))
+                self._resolving = Resolve(names, now + patience)
                 return self._resolving
             self._begin({})
         if self._dials and now < self._stagger_at:

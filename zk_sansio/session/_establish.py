@@ -36,7 +36,8 @@ class Establishment:
         """What to send first; None if there is no SASL.
 
         Raises:
-            AuthFailedError: the mechanism cannot begin.
+            AuthFailedError: the mechanism cannot begin, and never will.
+            ConnectError: it cannot begin now.
         """
         if self._sasl is None:
             return None

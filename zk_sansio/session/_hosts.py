@@ -214,7 +214,8 @@ class ServerList:
         """Start over with all servers.
 
         Args:
-            addresses: what each name of `unresolved` resolved to; a name that did not resolve may be missing.
+            addresses: what each name of `unresolved` resolved to; a name that did not resolve may be missing;
+                then the addresses that it had before are tried.
         """
         # By address and port, because one server may have several names; the name configured first wins.
         servers: dict[tuple[str, int], Server] = {}
@@ -224,6 +225,8 @@ class ServerList:
                 self._addresses[host] = found
             elif _is_address(host.host):
                 found = (host.host,)
+            else:
+                found = self._addresses.get(host, ())  # the resolver fails, which need not stop us
             for address in found:
                 servers.setdefault((address, host.port), Server(host, address))
         untried = list(servers.values())

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
-from ..errors import AuthFailedError, InvalidRequestError
+from ..errors import AuthFailedError, ConnectError, InvalidRequestError
 from ._hosts import HostPort
 
 __all__ = ["DigestMD5", "SaslExchange", "SaslFactory", "SaslMechanism", "digest_md5", "make_mechanism"]
@@ -66,14 +66,15 @@ def make_mechanism(factory: SaslFactory, host: HostPort) -> SaslMechanism:
     """Make the mechanism for a connection to *host*.
 
     Raises:
-        AuthFailedError: the factory failed, whatever it raised.
+        AuthFailedError: there are no credentials that would work.
+        ConnectError: anything else, such as a ticket server that is out of reach; another attempt may succeed.
     """
     try:
         return factory(host)
     except AuthFailedError:
         raise
     except Exception as error:
-        raise AuthFailedError(f"the SASL mechanism could not be made: {error}") from error
+        raise ConnectError(f"the SASL mechanism could not be made: {error}") from error
 
 
 class SaslExchange:

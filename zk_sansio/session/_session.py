@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from ..errors import (
     AuthFailedError,
     ClosedError,
+    ConnectError,
     ConnectionLossError,
     ErrorCode,
     LocalProtocolError,
@@ -68,6 +69,7 @@ class Session:
         timeout: seconds, as negotiated, or as asked for until then.
         last_zxid: the newest state seen.
         error: why the session is over; None while it is not.
+        resuming: whether it was to be resumed by a ticket, and no server has accepted that yet.
     """
 
     def __init__(
@@ -86,8 +88,9 @@ class Session:
         self.last_zxid: int = ticket.last_zxid if ticket else 0
         self.error: ZooKeeperError | None = None
         self._password = ticket.password if ticket else _NO_PASSWORD
-        # A session of a read-only server is known to that server alone and cannot be resumed elsewhere.
+        # A session that a read-only server has made is known to that server alone and cannot be resumed elsewhere.
         self._resumable = ticket is not None
+        self.resuming = ticket is not None
         self._random = random
         self._dialer = Dialer(ServerList(hosts, random), Backoff(random), options.connect_timeout)
         self._prober = Prober()
@@ -158,6 +161,12 @@ class Session:
     def failures(self) -> dict[str, str]:
         """For each server that was tried since the last success, what happened last."""
         return self._dialer.servers.failures
+
+    @property
+    def trying(self) -> list[str]:
+        """The names and servers that have been asked and have not answered yet."""
+        here = [str(self.server)] if self.server and not self._served else []
+        return here + self._dialer.trying
 
     @property
     def credentials(self) -> Sequence[tuple[str, bytes]]:
@@ -366,7 +375,8 @@ class Session:
         connection.timeout = self.timeout = response.timeout_ms / 1000
         self.session_id = response.session_id
         self._password = response.password
-        self._resumable = not response.read_only
+        connection.read_only = response.read_only
+        self._resumable = self._resumable or not response.read_only
         self._answered_sent = connection.answered_sent
         connection.advance(ConnectionInput.ACCEPTED)
         establishment = self._establishment = Establishment(self.options.sasl, connection.server.host)
@@ -374,6 +384,9 @@ class Session:
             token = establishment.first_token()
         except AuthFailedError as error:
             self._finish(SessionInput.AUTH_REFUSED, error, now)
+            return
+        except ConnectError as error:
+            self._end(str(error), now)
             return
         self._go_on(connection, establishment, token, now)
 
@@ -434,12 +447,13 @@ class Session:
         if lasting := self._watches.watchers(WatchKind.PERSISTENT, WatchKind.RECURSIVE):
             self._events.append(Rearmed(lasting, self._adopted))
             self._adopted = False
-        if self._resumable:
-            self._change(SessionInput.SERVED)
-            self._orphans.look(self.session_id, self._book.waiting)
-        else:
+        self.resuming = False
+        if connection.read_only:
             self._change(SessionInput.SERVED_READ_ONLY)
             self._prober.start(now)
+        else:
+            self._change(SessionInput.SERVED)
+            self._orphans.look(self.session_id, self._book.waiting)
         for path in self._watches.unused_paths():
             self._remove_watch(path, WatchKind.PERSISTENT)  # its watcher has gone while it was being restored
         self._book.release(connection)
@@ -501,7 +515,10 @@ class Session:
             assert self._connection is not None
             self._connection.send(call, frame)
         elif self.error is not None or self._closing:
-            self._fail(call, self._over_error(call))
+            # The caller sees it at once; an event would find nobody to take it.
+            call.fail(self._over_error(call))
+            if watcher is not None:
+                self._watches.settle(request, watcher, ErrorCode.CONNECTION_LOSS, wanted=False)
         else:
             self._book.keep(call, frame)
         return call
@@ -530,7 +547,7 @@ class Session:
             after: the last zxid seen before it was made.
         """
         self._orphans.disown(request, after)
-        if self._served and self._resumable:
+        if self._served and self.state is SessionState.CONNECTED:
             self._orphans.look(self.session_id, self._book.waiting)
 
     def add_auth(self, scheme: str, credential: bytes) -> Call[None]:
@@ -660,7 +677,7 @@ class Session:
         """Give a call that got no answer its error, and tell the caller if there is one."""
         call.fail(error)
         if call.watcher is not None:
-            self._watches.settle(call.request, call.watcher, -4, wanted=False)
+            self._watches.settle(call.request, call.watcher, ErrorCode.CONNECTION_LOSS, wanted=False)
         if not call.abandoned:
             self._events.append(call)
 

@@ -1,0 +1,129 @@
+"""A server without a quorum that serves reads, and the way back to one that serves writes."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+
+import zk_trio as zk
+from tests.conftest import Shared
+from tests.integration.tools import reach, until
+from tests.support.ensemble import Ensemble
+from tests.support.leaks import children
+from tests.support.servers import ZooKeeperServer
+from tests.support.settings import Options
+from tests.support.waiting import blocking
+
+pytestmark = [pytest.mark.trio, pytest.mark.server, pytest.mark.ensemble]
+
+OPTIONS = Options(read_only_mode=True, local_sessions=True, config={"localSessionsUpgradingEnabled": "false"})
+
+
+@pytest.fixture(scope="module")
+def local(shared: Shared) -> Iterator[Ensemble]:
+    """An ensemble with read-only mode and with local sessions that stay local."""
+    before = children()
+    with Ensemble(3, OPTIONS) as started:
+        shared.children |= children() - before
+        shared.servers.append(started)
+        yield started
+        shared.servers.remove(started)
+
+
+@asynccontextmanager
+async def left_alone(ensemble: Ensemble) -> AsyncIterator[ZooKeeperServer]:
+    """One server is on its own."""
+    alone, *others = ensemble
+    for server in others:
+        await blocking(server.kill)
+    await until(lambda: alone.mode() == "read-only", within=30)
+    yield alone
+    await blocking(ensemble.heal)
+
+
+async def test_local_sessions_make_no_ephemerals(local: Ensemble) -> None:
+    async with zk.open_client(local.hosts) as client:
+        with pytest.raises(zk.EphemeralOnLocalSessionError) as caught:
+            await client.create("/e", ephemeral=True)
+        assert (caught.value.code, caught.value.path) == (-120, "/e")
+        await client.create("/persistent", b"data")
+
+
+async def test_read_only_server_and_back(local: Ensemble) -> None:
+    async with zk.open_client(local.hosts) as client:
+        await client.ensure_path("/a/b")
+        await client.set("/a", b"data")
+    async with left_alone(local) as alone:
+        with pytest.raises(zk.ConnectError):
+            async with zk.open_client(local.hosts, open_timeout=1):
+                pytest.fail("it opened")
+        async with zk.open_client(local.hosts, read_only=True) as client:
+            assert client.state is zk.SessionState.READ_ONLY
+            assert client.server == alone.hosts
+            assert client.ticket is None  # this session is worth nothing elsewhere
+            assert (await client.get("/a")).data == b"data"
+            assert await client.get_children("/a") == ["b"]
+            assert len(await client.multi_read().get("/a").get_children("/a").run()) == 2
+            assert await client.whoami() == [zk.Id("ip", "127.0.0.1")]
+            for call in (
+                client.set("/a", b""),
+                client.create("/c"),
+                client.delete("/a/b"),
+                client.set_acl("/a", zk.OPEN),
+                client.sync(),
+                client.transaction().set("/a", b"").commit(),
+            ):
+                with pytest.raises(zk.NotReadOnlyError) as caught:
+                    await call
+                assert caught.value.code == -119
+                assert caught.value.maybe_applied is False
+            old = client.session_id
+            async with client.watch("/a") as changes:
+                await blocking(local.heal)
+                await reach(client, zk.SessionState.CONNECTED, within=30)
+                assert client.session_id not in (0, old)
+                assert client.ticket is not None
+                assert isinstance(await anext(changes), zk.Gap)
+                assert (await client.set("/a", b"new")).version >= 2
+                assert isinstance(await anext(changes), zk.WatchEvent)
+
+
+async def test_moves_from_a_read_only_server_to_another_one(local: Ensemble) -> None:
+    """The read-only server stays as it is; the client finds the other ones by asking."""
+    alone, *others = local
+    async with left_alone(local):
+        async with zk.open_client(local.hosts, read_only=True) as client:
+            assert client.server == alone.hosts
+            # Held, it does not notice that the others are back.
+            alone.pause()
+            for server in others:
+                await blocking(server.start, wait=False)
+            for server in others:
+                await blocking(server.wait_until_serving)
+            await reach(client, zk.SessionState.CONNECTED, within=30)
+            assert client.server in [server.hosts for server in others]
+            await client.create("/moved")
+
+
+async def test_session_that_was_read_write_waits_for_a_quorum(local: Ensemble) -> None:
+    """A read-only server does not know it; it is not given up for a session that can only read."""
+    async with zk.open_client(local.hosts, read_only=True, session_timeout=30) as client:
+        assert client.state is zk.SessionState.CONNECTED
+        session = client.session_id
+        seen: set[zk.SessionState] = set()
+
+        async def note() -> None:
+            async with client.states() as states:
+                async for state in states:
+                    seen.add(state)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(note)
+            async with left_alone(local):
+                await reach(client, zk.SessionState.SUSPENDED)
+            await reach(client, zk.SessionState.CONNECTED, within=30)
+            nursery.cancel_scope.cancel()
+        assert zk.SessionState.READ_ONLY not in seen
+        # A local session is known to one server only: elsewhere it has expired, and a new one takes its place.
+        assert (client.session_id == session) == (zk.SessionState.EXPIRED not in seen and client.session_id == session)
