@@ -16,7 +16,6 @@ from typing import TypeAlias
 import trio
 
 from zk_sansio.client import SocketOptions
-from zk_sansio.errors import TlsError
 from zk_sansio.session import Server
 from zk_sansio.tls import TlsLayer, TlsState
 
@@ -171,7 +170,7 @@ async def dial(server: Server, options: SocketOptions, tls: TlsSource) -> Stream
     """
     layer = None
     if tls is not None:
-        layer = TlsLayer(_context(tls), server.host.host)
+        layer = TlsLayer(tls if isinstance(tls, ssl.SSLContext) else tls(), server.host.host)
     family = socket.AF_INET6 if ":" in server.address else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -193,16 +192,6 @@ async def dial(server: Server, options: SocketOptions, tls: TlsSource) -> Stream
         sock.close()
         raise
     return stream
-
-
-def _context(tls: ssl.SSLContext | Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
-    if isinstance(tls, ssl.SSLContext):
-        return tls
-    try:
-        return tls()
-    except Exception as error:
-        # A certificate that is just being renewed, perhaps: it costs this attempt, not the client.
-        raise TlsError(f"no SSLContext could be made: {error!r}") from error
 
 
 async def _connect(sock: socket.socket, server: Server) -> None:

@@ -75,6 +75,7 @@ def test_everything() -> None:
         ({"session_timeout": 0}, "the session timeout is a positive number of seconds, not 0"),
         ({"session_timeout": float("nan")}, "the session timeout is a positive number of seconds, not nan"),
         ({"connect_timeout": -1}, "connect_timeout is a positive number of seconds, not -1"),
+        ({"connect_timeout": float("nan")}, "connect_timeout is a positive number of seconds, not nan"),
         ({"open_timeout": -1}, "open_timeout is a number of seconds, 0 or more, not -1"),
         ({"open_timeout": float("nan")}, "open_timeout is a number of seconds, 0 or more, not nan"),
         ({"close_grace": -0.5}, "close_grace is a number of seconds, 0 or more, not -0.5"),

@@ -7,7 +7,7 @@ import pytest
 import trio
 
 import zk_trio as zk
-from tests.conftest import Shared
+from tests.conftest import MakeEnsemble, Shared
 from tests.integration.tools import reach, until
 from tests.support.ensemble import Ensemble
 from tests.support.leaks import children
@@ -106,10 +106,11 @@ async def test_moves_from_a_read_only_server_to_another_one(local: Ensemble) -> 
             await client.create("/moved")
 
 
-async def test_session_that_was_read_write_waits_for_a_quorum(local: Ensemble) -> None:
-    """A read-only server does not know it; it is not given up for a session that can only read."""
-    async with zk.open_client(local.hosts, read_only=True, session_timeout=30) as client:
-        assert client.state is zk.SessionState.CONNECTED
+async def test_global_session_waits_for_a_quorum(make_ensemble: MakeEnsemble) -> None:
+    """A read-only server refuses it: it is not given up for a session that can only read."""
+    ensemble = await blocking(make_ensemble, 3, Options(read_only_mode=True))
+    async with zk.open_client(ensemble.hosts, read_only=True, session_timeout=30) as client:
+        await client.create("/e", ephemeral=True)
         session = client.session_id
         seen: set[zk.SessionState] = set()
 
@@ -120,10 +121,15 @@ async def test_session_that_was_read_write_waits_for_a_quorum(local: Ensemble) -
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(note)
-            async with left_alone(local):
-                await reach(client, zk.SessionState.SUSPENDED)
+            async with left_alone(ensemble):
+                # Without local sessions it has none for new clients either.
+                with pytest.raises(zk.ConnectError) as caught:
+                    async with zk.open_client(ensemble[0].hosts, read_only=True, open_timeout=0.5):
+                        pytest.fail("it opened")
+                assert "refused the session" in caught.value.failures[ensemble[0].hosts]
+                assert client.state is zk.SessionState.SUSPENDED
             await reach(client, zk.SessionState.CONNECTED, within=30)
             nursery.cancel_scope.cancel()
-        assert zk.SessionState.READ_ONLY not in seen
-        # A local session is known to one server only: elsewhere it has expired, and a new one takes its place.
-        assert (client.session_id == session) == (zk.SessionState.EXPIRED not in seen and client.session_id == session)
+        assert seen == {zk.SessionState.CONNECTED, zk.SessionState.SUSPENDED}
+        assert client.session_id == session
+        assert await client.get_ephemerals() == ["/e"]

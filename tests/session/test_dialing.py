@@ -333,6 +333,28 @@ def test_failures_are_kept_until_a_server_accepts() -> None:
     assert peer.session.failures == {}
 
 
+def test_who_has_been_asked_and_has_not_answered() -> None:
+    peer = Peer(hosts=NAMES)
+    assert peer.session.trying == []
+    peer.tick()
+    assert peer.session.trying == ["one.example:2181", "two.example:2181"]
+    resolve = peer.attempts[0]
+    assert isinstance(resolve, Resolve)
+    peer.resolve(resolve, {"one.example": ["10.0.0.1"], "two.example": ["10.0.0.2"]})
+    peer.attempts = []
+    peer.advance(2 * STAGGER)
+    assert peer.session.trying == ["one.example:2181 (10.0.0.1)", "two.example:2181 (10.0.0.2)"]
+    first, second = dials(peer)
+    fail(peer, first)
+    assert peer.session.trying == [str(second.server)]
+    assert peer.session.connection_made(second, peer.now)
+    assert peer.session.trying == [str(second.server)]
+    peer.reset()
+    peer.take()
+    peer.accept()
+    assert peer.session.trying == []
+
+
 # --- another list
 
 

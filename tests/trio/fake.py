@@ -209,6 +209,10 @@ class FakeServer:
         """
         self._rules.setdefault(op, deque()).extend(outcomes)
 
+    def forget(self) -> None:
+        """Take back what `then` was told and has not happened."""
+        self._rules.clear()
+
     async def release(self) -> None:
         """Send what was held."""
         for link in list(self.links):

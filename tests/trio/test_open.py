@@ -166,13 +166,13 @@ async def test_all_the_time_of_the_world(fake: FakeServer, autojump_clock: MockC
     fake.unreachable = {A: REFUSED}
 
     async def come_up() -> None:
-        await trio.sleep(100_000)
+        await trio.sleep(1000)
         fake.unreachable = {}
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(come_up)
         async with zk_trio.open_client(A, open_timeout=None):
-            assert 100_000 <= trio.current_time() < 100_003
+            assert 1000 <= trio.current_time() < 1003
 
 
 async def test_wrong_credentials(fake: FakeServer, autojump_clock: MockClock) -> None:
@@ -241,6 +241,11 @@ async def test_exceptions_of_the_body_leave_as_they_are(
         caught = raised
     if isinstance(error, StopAsyncIteration):
         assert isinstance(caught, RuntimeError | StopAsyncIteration)  # contextlib's own doing
+    elif isinstance(error, BaseExceptionGroup):
+        # As every nursery does, ours may have made another group of the same exceptions.
+        assert isinstance(caught, BaseExceptionGroup)
+        assert (caught.message, caught.exceptions) == (error.message, error.exceptions)
+        assert caught.__cause__ is cause
     else:
         assert caught is error
         assert caught.__cause__ is cause
@@ -338,7 +343,8 @@ async def test_requests_under_way_are_sent_and_answered_before_the_end(
 
             for _ in range(3):
                 nursery.start_soon(get)
-            await trio.lowlevel.checkpoint()
+            while client._engine.session.in_flight < 3:
+                await trio.lowlevel.checkpoint()
     assert results == [b"x"] * 3
 
 
@@ -380,11 +386,10 @@ async def test_a_session_that_is_kept_can_be_resumed(fake: FakeServer, autojump_
 
 async def test_a_ticket_of_a_session_that_is_over(fake: FakeServer, autojump_clock: MockClock) -> None:
     ticket = SessionTicket(session_id=0x99, password=bytes(16))
-    async with zk_trio.open_client(A, ticket=ticket) as client:
-        assert client.session_id == 0x5001
-    with pytest.raises(SessionExpiredError):
-        async with zk_trio.open_client(A, ticket=ticket, on_expiry="raise"):
-            raise AssertionError("it was not opened")
+    for on_expiry in "renew", "raise":
+        with pytest.raises(SessionExpiredError):
+            async with zk_trio.open_client(A, ticket=ticket, on_expiry=on_expiry):  # type: ignore[arg-type]
+                raise AssertionError("it was not opened")
 
 
 # --- expiry

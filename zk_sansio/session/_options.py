@@ -64,7 +64,7 @@ class SessionOptions:
     def __post_init__(self) -> None:
         if not 0 < self.timeout <= (2**31 - 1) / 1000:
             raise InvalidRequestError(f"the session timeout is a positive number of seconds, not {self.timeout!r}")
-        if self.connect_timeout <= 0:
+        if not self.connect_timeout > 0:
             raise InvalidRequestError(f"connect_timeout is a positive number of seconds, not {self.connect_timeout!r}")
         for name in ("max_request", "max_reply", "max_in_flight", "high_water"):
             if getattr(self, name) < 1:
