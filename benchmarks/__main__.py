@@ -18,7 +18,7 @@ from pathlib import Path
 
 from .report import as_json, lines_of, machine, markdown, quietness
 from .rounds import Plan, Turn, run_rounds
-from .servers import Server, Unavailable, real_server, stand_in, workplace
+from .servers import Server, UnavailableError, real_server, stand_in, workplace
 from .slots import ROWS, Row
 
 
@@ -59,7 +59,7 @@ def main() -> int:
         return 1
     try:
         _measure(arguments, rows)
-    except Unavailable as error:
+    except UnavailableError as error:
         print(error, file=sys.stderr)
         return 1
     return 0
@@ -85,7 +85,7 @@ def _measure(arguments: argparse.Namespace, rows: list[Row]) -> None:
         if any(row.server == "stand-in" for row in rows):
             try:
                 servers["stand-in"] = stack.enter_context(stand_in(server_core, plan.size))
-            except Unavailable as error:
+            except UnavailableError as error:
                 print(f"Without the rows of the stand-in: {error}", file=sys.stderr)
         turns += run_rounds(plan, [row for row in rows if row.server in servers], servers, path)
     lines = lines_of(turns)
@@ -100,7 +100,8 @@ def _measure(arguments: argparse.Namespace, rows: list[Row]) -> None:
     print("- " + "; ".join(server.about for server in servers.values()))
     print(f"- {where}; {plan.size} bytes of data; each turn is a process of its own")
     print(
-        f"- {plan.rounds} interleaved rounds of {plan.seconds:g} s a turn; medians, ± half the distance of the quartiles;"
+        f"- {plan.rounds} interleaved rounds of {plan.seconds:g} s a turn; "
+        "medians, ± half the distance of the quartiles;"
     )
     print("  ratios are computed within each round; CPU is that of the client's process in all its threads")
     print(f"- {quietness(turns)}")

@@ -15,13 +15,13 @@ from uuid import uuid4
 
 from .with_socket import Bare, create, delete
 
-__all__ = ["Server", "Unavailable", "made_below", "pin", "real_server", "stand_in", "workplace"]
+__all__ = ["Server", "UnavailableError", "made_below", "pin", "real_server", "stand_in", "workplace"]
 
 _MEMORY = Path("/dev/shm")
 _WINDOW = 100
 
 
-class Unavailable(Exception):
+class UnavailableError(Exception):
     """A server cannot be had; the message says why, and what to do."""
 
 
@@ -53,17 +53,17 @@ def real_server(core: int | None) -> Iterator[Server]:
     """A standalone ZooKeeper of our own with its data in memory, or the first server of ``ZK_HOSTS``.
 
     Raises:
-        Unavailable: there is none.
+        UnavailableError: there is none.
     """
     if hosts := os.environ.get("ZK_HOSTS"):
         host, _, port = re.split(r"[,/]", hosts)[0].rpartition(":")
         if not host or not port.isdigit():
-            raise Unavailable(f"the benchmarks need ZK_HOSTS as host:port, not {hosts!r}")
+            raise UnavailableError(f"the benchmarks need ZK_HOSTS as host:port, not {hosts!r}")
         host, number = host.strip("[]"), int(port)
         try:
             about = f"ZooKeeper {_version(host, number)} of ZK_HOSTS"
         except OSError as error:
-            raise Unavailable(f"ZK_HOSTS: {host}:{number} cannot be asked: {error}") from error
+            raise UnavailableError(f"ZK_HOSTS: {host}:{number} cannot be asked: {error}") from error
         yield Server(host=host, port=number, pid=0, about=about)
         return
     try:
@@ -71,7 +71,7 @@ def real_server(core: int | None) -> Iterator[Server]:
         from tests.support.servers import HOST, ZooKeeperServer
         from tests.support.settings import Options
     except ImportError as error:
-        raise Unavailable(f"{error}: run this in a checkout with the extra `test`, or set ZK_HOSTS") from error
+        raise UnavailableError(f"{error}: run this in a checkout with the extra `test`, or set ZK_HOSTS") from error
     in_memory = os.access(_MEMORY, os.W_OK)
     # The temporary folder is chosen by a child process, which inherits this.
     before = os.environ.get("TMPDIR")
@@ -81,7 +81,7 @@ def real_server(core: int | None) -> Iterator[Server]:
         # No snapshots: they would come in the turn of whoever is unlucky.
         server = ZooKeeperServer(Options(properties={"zookeeper.snapCount": 2**30}))
     except MissingServerError as error:
-        raise Unavailable(str(error)) from error
+        raise UnavailableError(str(error)) from error
     finally:
         if before is not None:
             os.environ["TMPDIR"] = before
@@ -113,17 +113,17 @@ def stand_in(core: int | None, size: int) -> Iterator[Server]:
         size: bytes of data in each reply.
 
     Raises:
-        Unavailable: it cannot be compiled.
+        UnavailableError: it cannot be compiled.
     """
     compiler = shutil.which("cc")
     if compiler is None:
-        raise Unavailable("there is no C compiler `cc` for the stand-in")
+        raise UnavailableError("there is no C compiler `cc` for the stand-in")
     with tempfile.TemporaryDirectory(prefix="zk-sansio-stand-in-") as folder:
         program = Path(folder, "stand_in")
         source = Path(__file__).with_name("stand_in.c")
         made = subprocess.run([compiler, "-O2", "-o", program, source], capture_output=True, text=True, check=False)
         if made.returncode:
-            raise Unavailable(f"the stand-in cannot be compiled:\n{made.stderr}")
+            raise UnavailableError(f"the stand-in cannot be compiled:\n{made.stderr}")
         with subprocess.Popen(
             [program, str(size)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         ) as process:

@@ -177,7 +177,7 @@ async def surviving(client: zk.Client, server: LocalZooKeeper) -> None:
         expect("the next change", isinstance(change, zk.WatchEvent) and change.type, zk.EventType.DATA_CHANGED)
 
 
-async def following(changes: zk.ChangeStream) -> zk.Change:
+async def following(changes: zk.ChangeStream[zk.Change]) -> zk.Change:
     say("await anext(changes)")
     change = await anext(changes)
     say(f"  -> {brief(change)}")

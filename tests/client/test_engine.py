@@ -399,3 +399,17 @@ def test_requests_are_encoded_once_they_are_made() -> None:
     data[:] = b"new"
     bench.connect()
     assert bench.sent() == [SetData("/a", b"old", -1)]
+
+
+def test_no_more_bytes_are_let_in_than_the_mark_allows() -> None:
+    bench = Bench(SessionOptions(high_water=1000, low_water=500, max_request=10_000))
+    sets = [bench.start(bench.client.set(f"/{name}", bytes(400))) for name in "abcdefgh"]
+    sets.append(bench.start(bench.client.transaction().set("/i", bytes(2000)).delete("/j").commit()))  # type: ignore[arg-type]
+    sets.append(bench.start(bench.client.set("/k", bytes(10))))
+    assert asked(bench.sent()) == "abc"
+    assert bench.session.queued_bytes <= 1000 + 450
+    assert asked(bench.sent()) == "def"
+    assert asked(bench.sent()) == "ghNone"
+    assert asked(bench.sent()) == "k"
+    assert not any(task.done for task in sets)
+    assert not bench.engine._turn

@@ -91,9 +91,7 @@ TRANSACTION = st.lists(st.tuples(KINDS, PATHS), min_size=1, max_size=3) | st.bui
 class SnapshotMachine(RuleBasedStateMachine):
     """A consumer that reads what it is told about must end up with what there is."""
 
-    @initialize(
-        recursive=st.booleans(), zxids=st.booleans(), before=st.lists(TRANSACTION, max_size=6).map(tuple)
-    )
+    @initialize(recursive=st.booleans(), zxids=st.booleans(), before=st.lists(TRANSACTION, max_size=6).map(tuple))
     def enter(self, recursive: bool, zxids: bool, before: tuple[list[tuple[str, str]], ...]) -> None:
         self.tree = Tree("/t", recursive=recursive, zxids=zxids)
         for changes in before:

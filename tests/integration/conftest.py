@@ -8,7 +8,7 @@ import trio
 import zk_trio as zk
 from tests.support.servers import ZooKeeperServer
 
-LIMIT = 15.0
+LIMIT = 90.0
 
 
 @pytest.fixture(autouse=True)

@@ -36,7 +36,12 @@ async def test_digest(client: zk.Client, server: ZooKeeperServer, root: str) -> 
     path = await client.create(f"{root}/a", b"data", acl=zk.CREATOR_ALL)
     assert list((await client.get_acl(path)).acl) == [zk.digest_acl("bob", "secret")]
     async with zk.open_client(server.hosts) as other:
-        for forbidden in (other.get(path), other.set(path, b""), other.set_acl(path, zk.OPEN), other.get_children(path)):
+        for forbidden in (
+            other.get(path),
+            other.set(path, b""),
+            other.set_acl(path, zk.OPEN),
+            other.get_children(path),
+        ):
             with pytest.raises(zk.NoAuthError) as caught:
                 await forbidden
             assert (caught.value.code, caught.value.path) == (-102, path)
@@ -68,7 +73,7 @@ async def test_exists_of_what_may_not_be_read(client: zk.Client, server: ZooKeep
 
 
 async def test_credentials_from_the_start_and_after_reconnect(proxy: ChaosProxy, root: str) -> None:
-    auth = [("digest", "bob:secret"), ("digest", b"pass\xc3\xa9:w\xc3\xb6rd")]
+    auth: list[tuple[str, bytes | str]] = [("digest", "bob:secret"), ("digest", b"pass\xc3\xa9:w\xc3\xb6rd")]
     async with zk.open_client(proxy.hosts, auth=auth) as client:
         path = await client.create(f"{root}/a", b"1", acl=[zk.digest_acl("bob", "secret")])
         await client.add_auth("digest", "carol:word")
@@ -130,7 +135,11 @@ async def test_lists_that_servers_refuse(client: zk.Client, root: str, witness: 
 
 
 async def test_unusual_permissions_and_names_come_back(client: zk.Client, root: str) -> None:
-    acl = [zk.ACL(zk.Perms.ALL, zk.ANYONE), zk.ACL(64 | 1, zk.Id("digest", "漢😀:x")), zk.ACL(0, zk.Id("ip", "10.0.0.0/8"))]
+    acl = [
+        zk.ACL(zk.Perms.ALL, zk.ANYONE),
+        zk.ACL(64 | 1, zk.Id("digest", "漢😀:x")),
+        zk.ACL(0, zk.Id("ip", "10.0.0.0/8")),
+    ]
     path = await client.create(f"{root}/a", acl=acl)
     assert list((await client.get_acl(path)).acl) == acl
 

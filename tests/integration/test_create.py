@@ -106,9 +106,7 @@ async def test_missing_parents(client: zk.Client, root: str, witness: RawClient)
     assert witness.children(f"{root}/g/h") == [path.rpartition("/")[2]]
 
 
-async def test_missing_parents_of_a_container_are_containers(
-    client: zk.Client, root: str, witness: RawClient
-) -> None:
+async def test_missing_parents_of_a_container_are_containers(client: zk.Client, root: str, witness: RawClient) -> None:
     await client.create(f"{root}/a/b", container=True, make_parents=True)
     await client.create(f"{root}/a/b/c")
     await client.delete(f"{root}/a/b/c")

@@ -292,9 +292,13 @@ async def test_chroot(server: ZooKeeperServer, root: str, witness: RawClient) ->
         assert missing.error.path == "/none"
         async with client.watch("/", recursive=True) as changes:
             await client.set("/a", b"y")
-            assert (await anext(changes))[1] == "/a"
+            change = await anext(changes)
+            assert isinstance(change, zk.WatchEvent)
+            assert change.path == "/a"
             await client.set("/", b"y")
-            assert (await anext(changes))[1] == "/"
+            change = await anext(changes)
+            assert isinstance(change, zk.WatchEvent)
+            assert change.path == "/"
         view = client.at("/b")
         assert view.chroot == f"{root}/app/b"
         assert await view.get_children("/") == ["c"]

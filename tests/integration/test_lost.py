@@ -1,10 +1,13 @@
-"""Lost requests and lost replies, at every request of every kind of write; an independent client sees what became of it.
+"""Lost requests and lost replies, at every request of every kind of write.
+
+An independent client sees what became of it.
 
 Whatever is lost, an effect happens at most once, success means that it happened, and an error that promises that
 nothing was applied tells the truth.
 """
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import pytest
@@ -139,9 +142,7 @@ KINDS = {
     "missing parents, protected": Kind(
         lambda c, p: deep(c, p, protected=True), lambda w, p: max(0, descendants(w, p) - 2), True, True
     ),
-    "ensured path": Kind(
-        lambda c, p: c.ensure_path(f"{p}/a/b"), lambda w, p: descendants(w, p) == 2, True, True
-    ),
+    "ensured path": Kind(lambda c, p: c.ensure_path(f"{p}/a/b"), lambda w, p: descendants(w, p) == 2, True, True),
     "set": Kind(lambda c, p: c.set(p, b"new"), changes),
     "set at a version": Kind(set_what_was_read, changes, False, True),
     "set ACL": Kind(lambda c, p: c.set_acl(p, zk.OPEN), acl_changes),
@@ -243,9 +244,7 @@ async def test_losing_again_while_finding_out(
         with ChaosProxy(server.port) as proxy:
             async with zk.open_client(proxy.hosts) as client:
                 proxy.cut_before_reply(k)
-                error = await meanwhile(
-                    proxy, lambda: attempt(client, kind, path), lambda: proxy.cut_before_reply(j)
-                )
+                error = await meanwhile(proxy, lambda: attempt(client, kind, path), lambda: proxy.cut_before_reply(j))
                 check(kind, error, kind.effects(witness, path))
                 assert error is None or "twice" in error.__notes__[0]
 
@@ -255,50 +254,79 @@ async def test_losing_again_while_finding_out(
                 nursery.start_soon(lose, k, j)
 
 
-async def test_versioned_set_is_decided(proxy: ChaosProxy, root: str, witness: RawClient) -> None:
-    async with zk.open_client(proxy.hosts) as client:
-        cases: list[tuple[str, Callable[[str], object], type[object], int]] = [
-            # what is lost, what somebody else does meanwhile, the outcome, the version in the end
-            ("request", lambda path: None, zk.Stat, 1),
-            ("request", lambda path: witness.set(path, b"theirs"), zk.BadVersionError, 1),
-            ("request", lambda path: witness.set(path, b"ours"), zk.ConnectionLossError, 1),
-            ("reply", lambda path: None, zk.ConnectionLossError, 1),
-            ("reply", lambda path: witness.set(path, b"theirs"), zk.ConnectionLossError, 2),
-            ("reply", lambda path: (witness.delete(path), witness.create(path)), zk.ConnectionLossError, 0),
-        ]
-        for number, (lost, rival, expected, version) in enumerate(cases):
-            path = witness.create(f"{root}/{number}", b"old")
-            await client.exists(path)
-            (proxy.cut_before_reply if lost == "reply" else proxy.cut_before_request)(op=5)
-            outcome = await meanwhile(
-                proxy, lambda path=path: client.set(path, b"ours", version=0), lambda path=path, rival=rival: rival(path)
-            )
-            assert isinstance(outcome, expected), number
-            if isinstance(outcome, zk.ZooKeeperError):
-                assert outcome.path == path
-                assert outcome.maybe_applied is isinstance(outcome, zk.ConnectionLossError)
-            stat = witness.exists(path)
-            assert stat is not None
-            assert stat.version == version
+def nothing(witness: RawClient, path: str) -> None:
+    pass
 
 
-async def test_versioned_delete_is_decided(proxy: ChaosProxy, root: str, witness: RawClient) -> None:
+def set_other(witness: RawClient, path: str) -> None:
+    witness.set(path, b"theirs")
+
+
+def set_same(witness: RawClient, path: str) -> None:
+    witness.set(path, b"ours")
+
+
+def remove(witness: RawClient, path: str) -> None:
+    witness.delete(path)
+
+
+def replace(witness: RawClient, path: str) -> None:
+    witness.delete(path)
+    witness.create(path)
+
+
+@pytest.mark.parametrize(
+    "lost, rival, expected, version",
+    [
+        ("request", nothing, zk.Stat, 1),
+        ("request", set_other, zk.BadVersionError, 1),
+        ("request", set_same, zk.ConnectionLossError, 1),
+        ("reply", nothing, zk.ConnectionLossError, 1),
+        ("reply", set_other, zk.ConnectionLossError, 2),
+        ("reply", replace, zk.ConnectionLossError, 0),
+    ],
+)
+async def test_versioned_set_is_decided(
+    proxy: ChaosProxy,
+    root: str,
+    witness: RawClient,
+    lost: str,
+    rival: Callable[[RawClient, str], None],
+    expected: type[object],
+    version: int,
+) -> None:
+    """It is found out what became of it, where a znode can tell; *version* is that of the znode in the end."""
+    path = witness.create(f"{root}/a", b"old")
     async with zk.open_client(proxy.hosts) as client:
-        for number, (rival, expected, left) in enumerate(
-            [
-                (lambda path: None, type(None), False),
-                (lambda path: witness.set(path, b""), zk.BadVersionError, True),
-                (lambda path: witness.delete(path), zk.ConnectionLossError, False),
-            ]
-        ):
-            path = witness.create(f"{root}/{number}")
-            await client.exists(path)
-            proxy.cut_before_request(op=2)
-            outcome = await meanwhile(
-                proxy, lambda path=path: client.delete(path, version=0), lambda path=path, rival=rival: rival(path)
-            )
-            assert isinstance(outcome, expected)
-            assert (witness.exists(path) is not None) == left
+        await client.exists(path)
+        (proxy.cut_before_reply if lost == "reply" else proxy.cut_before_request)(op=5)
+        outcome = await meanwhile(proxy, lambda: client.set(path, b"ours", version=0), lambda: rival(witness, path))
+        assert isinstance(outcome, expected)
+        if isinstance(outcome, zk.ZooKeeperError):
+            assert outcome.path == path
+            assert outcome.maybe_applied is isinstance(outcome, zk.ConnectionLossError)
+        assert changes(witness, path) == version
+
+
+@pytest.mark.parametrize(
+    "rival, expected, left",
+    [(nothing, type(None), 0), (set_other, zk.BadVersionError, 1), (remove, zk.ConnectionLossError, 0)],
+)
+async def test_versioned_delete_is_decided(
+    proxy: ChaosProxy,
+    root: str,
+    witness: RawClient,
+    rival: Callable[[RawClient, str], None],
+    expected: type[object],
+    left: int,
+) -> None:
+    path = witness.create(f"{root}/a")
+    async with zk.open_client(proxy.hosts) as client:
+        await client.exists(path)
+        proxy.cut_before_request(op=2)
+        outcome = await meanwhile(proxy, lambda: client.delete(path, version=0), lambda: rival(witness, path))
+        assert isinstance(outcome, expected)
+        assert children(witness, root) == left
 
 
 async def test_ephemeral_of_somebody_else_is_not_taken_for_ours(
@@ -407,10 +435,13 @@ async def test_everything_at_once(server: ZooKeeperServer, root: str, witness: R
             async def work(n: int) -> None:
                 errors[n] = await attempt(client, kinds[n % len(kinds)], f"{root}/{n}")
 
+            def over(cuts: int) -> bool:
+                return proxy.cuts > cuts or len(errors) == 40
+
             async def disturb() -> None:
                 for n in range(5):
                     (proxy.cut_before_reply if n % 2 else proxy.cut_after_request)(reset=n % 3 == 0)
-                    await until(lambda n=n: proxy.cuts > n or len(errors) == 40)
+                    await until(partial(over, n))
 
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(disturb)

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Awaitable, Callable
 from itertools import permutations
+from typing import Any
 
 import pytest
 import trio
@@ -16,7 +17,7 @@ from tests.support.servers import ZooKeeperServer
 pytestmark = [pytest.mark.trio, pytest.mark.server]
 
 KINDS = ("data", "exists", "children", "persistent", "recursive")
-Watch = zk.ChangeStream | zk.OneShotWatch[object]
+Watch = zk.ChangeStream[Any] | zk.OneShotWatch[Any]
 Heard = list[tuple[str, str]]
 
 

@@ -92,18 +92,17 @@ async def test_read_only_server_and_back(local: Ensemble) -> None:
 async def test_moves_from_a_read_only_server_to_another_one(local: Ensemble) -> None:
     """The read-only server stays as it is; the client finds the other ones by asking."""
     alone, *others = local
-    async with left_alone(local):
-        async with zk.open_client(local.hosts, read_only=True) as client:
-            assert client.server == alone.hosts
-            # Held, it does not notice that the others are back.
-            alone.pause()
-            for server in others:
-                await blocking(server.start, wait=False)
-            for server in others:
-                await blocking(server.wait_until_serving)
-            await reach(client, zk.SessionState.CONNECTED, within=30)
-            assert client.server in [server.hosts for server in others]
-            await client.create("/moved")
+    async with left_alone(local), zk.open_client(local.hosts, read_only=True) as client:
+        assert client.server == alone.hosts
+        # Held, it does not notice that the others are back.
+        alone.pause()
+        for server in others:
+            await blocking(server.start, wait=False)
+        for server in others:
+            await blocking(server.wait_until_serving)
+        await reach(client, zk.SessionState.CONNECTED, within=30)
+        assert client.server in [server.hosts for server in others]
+        await client.create("/moved")
 
 
 async def test_global_session_waits_for_a_quorum(make_ensemble: MakeEnsemble) -> None:

@@ -1,5 +1,7 @@
 """Members that join and leave, and how a client learns of it."""
 
+from typing import Any
+
 import pytest
 import trio
 
@@ -73,7 +75,7 @@ async def test_reconfig_in_progress(make_ensemble: MakeEnsemble) -> None:
     async with zk.open_client(leader.hosts, auth=AS_SUPER) as client:
         before = await client.get_config()
 
-        async def reconfig(name: str, **what: str) -> None:
+        async def reconfig(name: str, **what: Any) -> None:
             try:
                 outcomes[name] = await client.reconfig(**what)
             except zk.ServerError as error:

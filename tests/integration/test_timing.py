@@ -76,9 +76,7 @@ async def test_presumed_lost_at_the_deadline(proxy: ChaosProxy, root: str) -> No
 @pytest.mark.parametrize("refused", [False, True])
 async def test_expires_locally_if_asked_to(proxy: ChaosProxy, root: str, refused: bool) -> None:
     with pytest.raises(zk.SessionExpiredError):
-        async with zk.open_client(
-            proxy.hosts, session_timeout=1, expire_locally=True, on_expiry="raise"
-        ) as client:
+        async with zk.open_client(proxy.hosts, session_timeout=1, expire_locally=True, on_expiry="raise") as client:
             asked = trio.current_time()
             await client.exists(root)
             if refused:
@@ -108,9 +106,7 @@ async def test_pause_shorter_than_the_silence_goes_unnoticed(server: ZooKeeperSe
             pytest.fail(f"it went {await anext(states)}")
 
 
-async def test_longer_pause_suspends_and_the_session_lives_on(
-    server: ZooKeeperServer, root: str
-) -> None:
+async def test_longer_pause_suspends_and_the_session_lives_on(server: ZooKeeperServer, root: str) -> None:
     async with zk.open_client(server.hosts, session_timeout=4) as client:
         await client.create(f"{root}/e", ephemeral=True)
         session = client.session_id

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 import pytest
 import trio
@@ -111,7 +112,7 @@ async def test_leaving_removes_the_watch(
 ) -> None:
     path = witness.create(f"{root}/a")
     missing = f"{root}/missing"
-    watches: list[tuple[Callable[[], zk.ChangeStream | zk.OneShotWatch[object]], str, zk.WatcherType]] = [
+    watches: list[tuple[Callable[[], zk.ChangeStream[Any] | zk.OneShotWatch[Any]], str, zk.WatcherType]] = [
         (lambda: client.watch(path), path, zk.WatcherType.ANY),
         (lambda: client.watch(missing), missing, zk.WatcherType.ANY),
         (lambda: client.watch(path, recursive=True), path, zk.WatcherType.ANY),
@@ -157,7 +158,9 @@ async def test_check_watches_by_type(client: zk.Client, server: ZooKeeperServer,
             assert await client.check_watches(root, zk.WatcherType.PERSISTENT_RECURSIVE)
 
 
-async def test_wait_for_and_until_gone(client: zk.Client, server: ZooKeeperServer, root: str, witness: RawClient) -> None:
+async def test_wait_for_and_until_gone(
+    client: zk.Client, server: ZooKeeperServer, root: str, witness: RawClient
+) -> None:
     path = f"{root}/a"
     with trio.fail_after(10):
         await client.wait_until_gone(path)
@@ -261,7 +264,7 @@ async def test_one_shots_hear_of_what_they_missed(proxy: ChaosProxy, root: str, 
         witness.create(f"{root}/{name}")
     async with zk.open_client(proxy.hosts) as client, AsyncExitStack() as stack:
 
-        async def enter(watch: zk.OneShotWatch[object]) -> zk.OneShotWatch[object]:
+        async def enter(watch: zk.OneShotWatch[Any]) -> zk.OneShotWatch[Any]:
             return await stack.enter_async_context(watch)
 
         changed = await enter(client.watch_data(f"{root}/changed"))

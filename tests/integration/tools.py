@@ -1,7 +1,7 @@
 """What the integration tests share: waiting for states and changes, and what a server says that it holds."""
 
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import trio
 
@@ -33,13 +33,14 @@ async def until(condition: Callable[[], Awaitable[object] | object], within: flo
             await trio.sleep(0.005)
 
 
-async def next_change(changes: zk.ChangeStream, within: float = LIMIT) -> zk.Change:
+async def next_change(changes: zk.ChangeStream[Any], within: float = LIMIT) -> zk.Change:
     """Wait for the next change."""
     with trio.fail_after(within):
-        return await anext(changes)
+        change: zk.Change = await anext(changes)
+        return change
 
 
-async def next_changes(changes: zk.ChangeStream, count: int) -> list[zk.Change]:
+async def next_changes(changes: zk.ChangeStream[Any], count: int) -> list[zk.Change]:
     """Wait for so many changes."""
     return [await next_change(changes) for _ in range(count)]
 

@@ -363,6 +363,18 @@ def test_one_server_alone_has_nobody_to_ask() -> None:
     assert peer.session.state is READ_ONLY
 
 
+def test_the_search_begins_anew_with_each_connection() -> None:
+    peer = read_only_peer()
+    for _ in range(4):
+        peer.session.probed(next_probe(peer), b"ro", peer.now)
+    mute = next_probe(peer)
+    peer.session.probed(mute, SENTENCE, peer.now)
+    peer.lose()
+    peer.connect(read_only=True, session_id=FAKE_ID)
+    assert peer.session.next_timeout() == peer.now + 0.1
+    assert next_probe(peer).data == b"isro"
+
+
 # --- the prober alone
 
 
@@ -387,6 +399,10 @@ def test_the_server_in_use_is_passed_over_wherever_it_is_in_the_round() -> None:
             assert len(asked) == count - 1
             assert current not in asked
             assert prober.due > now
+
+
+def test_nothing_is_due_before_it_begins() -> None:
+    assert Prober().due == inf
 
 
 def test_an_attempt_is_answered_once() -> None:

@@ -119,6 +119,9 @@ def test_waiting_calls_fail_with_the_session() -> None:
     assert isinstance(after.error, SessionExpiredError)
     assert after.error.path == "/b"
     assert after not in peer.calls()  # its caller has it already
+    watched = peer.session.submit(GetData("/b", True), Watcher("/b", WatchKind.DATA))
+    assert isinstance(watched.error, SessionExpiredError)
+    assert not peer.session._watches._arming
 
 
 def test_who_is_blamed_for_an_end_of_stream() -> None:
@@ -274,6 +277,17 @@ def test_a_small_frame_limit_does_not_keep_the_session_from_restoring() -> None:
     peer.connect()
     assert peer.states() == [CONNECTED]
     assert all(watcher.armed for watcher in watchers)
+
+
+def test_a_path_that_just_fits_is_restored_although_that_takes_more_room() -> None:
+    peer = connected(max_request=60)
+    path = "/" + "a" * (60 - 8 - 4 - 1 - 1)
+    watcher = watch(peer, path, WatchKind.DATA)
+    peer.lose()
+    peer.connect()
+    assert watcher.armed
+    peer.session.unwatch(watcher)
+    assert len(peer.take()) == 1
 
 
 def test_expired_while_restoring() -> None:

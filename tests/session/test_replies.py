@@ -135,6 +135,18 @@ def test_a_reply_with_nothing_pending() -> None:
     assert ends(peer, reply(1, 5), "a reply with xid 1, but no request is under way") == []
 
 
+def test_a_reply_that_comes_before_its_request_was_sent() -> None:
+    # No server can know the number; whatever becomes of it, nothing breaks.
+    peer = connected()
+    call = peer.session.submit(SetData("/a", b""))
+    peer.receive(reply(call.xid, 5, -101))
+    peer.lose()
+    assert peer.calls() == [call]
+    assert isinstance(call.error, NoNodeError | ConnectionLossError)
+    assert call.blamed == 0
+    peer.connect()
+
+
 def test_a_reply_that_comes_twice() -> None:
     peer = connected()
     call = peer.session.submit(SetData("/a", b""))

@@ -172,6 +172,12 @@ def test_the_root_is_above_everything_and_itself() -> None:
     assert fire(table, CREATED, "/a/b") == [(CREATED, "/a/b", [watcher])]
 
 
+def test_nothing_is_above_the_root() -> None:
+    table = WatchTable()
+    recursive, persistent = arm(table, "/", RECURSIVE), arm(table, "/", PERSISTENT)
+    assert fire(table, DELETED, "/") == [(DELETED, "/", [persistent, recursive])]
+
+
 def test_every_ancestor_hears_once() -> None:
     table = WatchTable()
     watchers = [arm(table, path, RECURSIVE) for path in ("/a/b", "/a", "/")]

@@ -54,6 +54,7 @@ class Do(Enum):
     DROP = "the connection is closed, and the request not executed"
     LOSE = "it is executed, and the connection is closed without an answer"
     HOLD = "it is executed; the answer, and all that follows it, waits for `FakeServer.release`"
+    BREAK_OFF = "it is executed, and the connection is closed in the middle of the answer"
     IGNORE = "this and all that follows on the connection is neither executed nor answered"
 
 
@@ -195,6 +196,7 @@ class FakeServer:
         self.timeout_ms: int | None = None
         self._nursery = nursery
         self._rules: dict[int | None, deque[Do | int | None]] = {}
+        self._alarms: dict[int, trio.Event] = {}
         self._next_session = 0x5000
         self._changes: list[tuple[int, str]] = []
 
@@ -208,6 +210,10 @@ class FakeServer:
             op: count requests of this opcode only; None counts all that have no list of their own.
         """
         self._rules.setdefault(op, deque()).extend(outcomes)
+
+    def alarm(self, count: int) -> trio.Event:
+        """An event that is set when so many more requests have come, the moment the last of them has."""
+        return self._alarms.setdefault(len(self.requests) + count, trio.Event())
 
     def forget(self) -> None:
         """Take back what `then` was told and has not happened."""
@@ -358,6 +364,8 @@ class FakeServer:
     async def _answer(self, link: Link, request: Request) -> bool:
         """Take one request; return whether the connection goes on."""
         self.requests.append(request)
+        if (alarm := self._alarms.pop(len(self.requests), None)) is not None:
+            alarm.set()
         outcome = self._outcome(request.op)
         if outcome is Do.DROP:
             return False
@@ -380,6 +388,10 @@ class FakeServer:
         replayed = request.op in (SET_WATCHES, SET_WATCHES2)
         await self._fire(link if replayed else None)
         if outcome is Do.LOSE:
+            return False
+        if outcome is Do.BREAK_OFF:
+            await link.stream.send_all(struct.pack(">iiqi", 16 + len(record), request.xid, self.zxid, code))
+            await link.stream.send_all(record[: len(record) // 2])
             return False
         await link.reply(request.xid, self.zxid, code, record)
         return request.op != CLOSE
@@ -544,7 +556,9 @@ class FakeServer:
 
     def _children(self, path: str) -> list[str]:
         prefix = path.rstrip("/") + "/"
-        return [p[len(prefix) :] for p in self.nodes if p.startswith(prefix) and p != "/" and "/" not in p[len(prefix) :]]
+        return [
+            p[len(prefix) :] for p in self.nodes if p.startswith(prefix) and p != "/" and "/" not in p[len(prefix) :]
+        ]
 
     def _stat(self, path: str) -> bytes:
         node = self.nodes[path]
@@ -613,7 +627,9 @@ class FakeServer:
             path = reader.string()
             reader.take(">?")
             if path in self.nodes:
-                record = buffer(self.nodes[path].data) + self._stat(path) if op == GET else strings(self._children(path))
+                record = (
+                    buffer(self.nodes[path].data) + self._stat(path) if op == GET else strings(self._children(path))
+                )
                 results.append((op, 0, record))
             else:
                 results.append((-1, NO_NODE, struct.pack(">i", NO_NODE)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
 import pytest
@@ -36,11 +37,11 @@ async def walk(client: Client) -> None:
         pass
 
 
-async def many(client: Client) -> None:
+async def many(client: Client, *, sequential: bool = False) -> None:
     pipeline = client.pipeline()
     pipeline.create("/t/p1", ephemeral=True)
     pipeline.get("/t/a")
-    pipeline.create("/t/p2-", ephemeral=True, sequential=True)
+    pipeline.create("/t/p2-", ephemeral=True, sequential=sequential)
     pipeline.get_children("/t")
     await pipeline.run()
 
@@ -71,6 +72,7 @@ OPERATIONS: dict[str, Call] = {
     "set_acl": lambda c: c.set_acl("/t", zk_trio.OPEN),
     "transaction": lambda c: c.transaction().create("/t/n", ephemeral=True).set("/t/a", b"").commit(),
     "pipeline": many,
+    "pipeline sequential": partial(many, sequential=True),
     "get_many": lambda c: c.get_many(["/t", "/none"]),
     "watch": lambda c: watching(c.watch("/t")),
     "watch recursive": lambda c: watching(c.watch("/t", recursive=True)),
@@ -88,7 +90,7 @@ OPERATIONS: dict[str, Call] = {
     "states": lambda c: watching(c.states()),
 }
 # Nobody can find a sequential znode without a tag whose name was lost; the session's end removes it.
-LOSABLE = {name: call for name, call in OPERATIONS.items() if name not in ("create ephemeral sequential", "pipeline")}
+LOSABLE = {name: call for name, call in OPERATIONS.items() if not name.endswith(" sequential")}
 FATES = {
     "held": [Do.HOLD],
     "not executed": [Do.DROP],
@@ -198,11 +200,11 @@ async def test_at_every_request(fake: FakeServer, name: str, fate: str, autojump
     for nth in range(20):
         async with nothing_left(fake) as (client, attempt):
             fake.then(*[None] * nth, *FATES[fate])
-            arrived = len(fake.requests) + nth
+            got_it = fake.alarm(nth + 1)
+            attempt.scope.deadline = trio.current_time() + 3
 
-            async def cancel(attempt: Attempt = attempt, arrived: int = arrived) -> None:
-                while len(fake.requests) <= arrived:
-                    await trio.lowlevel.checkpoint()
+            async def cancel(attempt: Attempt = attempt, got_it: trio.Event = got_it) -> None:
+                await got_it.wait()
                 attempt.scope.cancel()
 
             async with trio.open_nursery() as nursery:
@@ -212,7 +214,7 @@ async def test_at_every_request(fake: FakeServer, name: str, fate: str, autojump
             await wait_all_tasks_blocked()
             await fake.release()
             fake.forget()
-        if attempt.finished:
+        if attempt.finished or not got_it.is_set():
             return
     raise AssertionError("it never comes to an end")
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from math import inf
 from typing import Any
 
 import pytest
@@ -11,7 +9,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 import zk_trio
-from tests.trio.fake import CHILDREN, GET, PING, Do, FakeServer
+from tests.trio.fake import CHILDREN, GET, Do, FakeServer
 from zk_sansio.session import Server
 from zk_trio import (
     Client,

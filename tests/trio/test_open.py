@@ -335,16 +335,15 @@ async def test_requests_under_way_are_sent_and_answered_before_the_end(
 ) -> None:
     results: list[object] = []
     fake.make("/a", b"x")
-    async with trio.open_nursery() as nursery:
-        async with zk_trio.open_client(A) as client:
+    async with trio.open_nursery() as nursery, zk_trio.open_client(A) as client:
 
-            async def get() -> None:
-                results.append((await client.get("/a")).data)
+        async def get() -> None:
+            results.append((await client.get("/a")).data)
 
-            for _ in range(3):
-                nursery.start_soon(get)
-            while client._engine.session.in_flight < 3:
-                await trio.lowlevel.checkpoint()
+        for _ in range(3):
+            nursery.start_soon(get)
+        while client._engine.session.in_flight < 3:
+            await trio.lowlevel.checkpoint()
     assert results == [b"x"] * 3
 
 

@@ -227,9 +227,7 @@ CASES = [
         "transaction",
         lambda c: c.transaction().check("/a", version=1).create("/b").commit(),
         14,
-        lambda p: (
-            element(13, p("/a") + integer(1)) + element(15, p("/b") + buffer(b"") + WORLD + integer(0)) + END
-        ),
+        lambda p: element(13, p("/a") + integer(1)) + element(15, p("/b") + buffer(b"") + WORLD + integer(0)) + END,
         lambda p: element(13) + element(15, p("/b") + S) + END,
         [None, Created("/b", STAT)],
         None,
@@ -433,7 +431,10 @@ async def test_add_auth(scripted: Scripted, credential: bytes | str, autojump_cl
         (lambda c: c.create("/a/", protected=True), "invalid path '/a/': it must not end with '/'"),
         (lambda c: c.create("a", sequential=True, protected=True), "invalid path 'a': it must start with '/'"),
         (lambda c: c.create("/a", acl=[]), "an ACL needs at least one entry"),
-        (lambda c: c.create("/a", ttl=1, ephemeral=True), "an ephemeral znode has no TTL; it goes away with its session"),
+        (
+            lambda c: c.create("/a", ttl=1, ephemeral=True),
+            "an ephemeral znode has no TTL; it goes away with its session",
+        ),
         (lambda c: c.set("/a//b", b""), "invalid path '/a//b': it has an empty component ('//')"),
         (lambda c: c.delete("/a/../b"), "invalid path '/a/../b': relative components ('.', '..') are not allowed"),
         (lambda c: c.delete("/a", recursive=True, version=1), "a recursive delete takes no version"),

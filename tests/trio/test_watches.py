@@ -243,18 +243,15 @@ async def test_a_new_session_leaves_a_gap(fake: FakeServer, autojump_clock: Mock
         assert fake.watches == 0
 
 
-async def test_what_was_told_before_the_end_comes_before_the_error(
-    fake: FakeServer, autojump_clock: MockClock
-) -> None:
-    async with zk_trio.open_client(A) as client:
-        async with client.watch("/a") as changes:
-            await client.create("/a")
-            await client.aclose()
-            assert [change.path for change in [await anext(changes)] if isinstance(change, WatchEvent)] == ["/a"]
-            with pytest.raises(ClosedError):
-                await anext(changes)
-            with pytest.raises(ClosedError):
-                await anext(changes)
+async def test_what_was_told_before_the_end_comes_before_the_error(fake: FakeServer, autojump_clock: MockClock) -> None:
+    async with zk_trio.open_client(A) as client, client.watch("/a") as changes:
+        await client.create("/a")
+        await client.aclose()
+        assert [change.path for change in [await anext(changes)] if isinstance(change, WatchEvent)] == ["/a"]
+        with pytest.raises(ClosedError):
+            await anext(changes)
+        with pytest.raises(ClosedError):
+            await anext(changes)
 
 
 async def test_a_slow_consumer_gets_one_gap(
@@ -362,42 +359,39 @@ async def test_a_snapshot_repairs_gaps(fake: FakeServer, old: bool, autojump_clo
 async def test_a_snapshot_loses_nothing_to_a_cancelled_wait(fake: FakeServer, autojump_clock: MockClock) -> None:
     for number in range(30):
         fake.make(f"/{number}")
-    async with zk_trio.open_client(A) as client:
-        async with client.watch("/", recursive=True, snapshot=True) as changes:
-            told = []
-            for _ in range(200):
-                with trio.CancelScope() as scope:
-                    scope.cancel()
-                    told.append(await anext(changes))
-                with trio.move_on_after(0.01):
-                    told.append(await anext(changes))
-            assert len(told) == 31
-            assert len({change.path for change in told}) == 31
+    async with zk_trio.open_client(A) as client, client.watch("/", recursive=True, snapshot=True) as changes:
+        told = []
+        for _ in range(200):
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                told.append(await anext(changes))
+            with trio.move_on_after(0.01):
+                told.append(await anext(changes))
+        assert len(told) == 31
+        assert len({change.path for change in told}) == 31
 
 
 async def test_a_stream_loses_nothing_to_a_cancelled_wait(fake: FakeServer, autojump_clock: MockClock) -> None:
-    async with zk_trio.open_client(A) as client:
-        async with client.watch("/", recursive=True) as changes:
-            for number in range(10):
-                await client.create(f"/{number}")
-            told = []
-            for _ in range(30):
-                with trio.CancelScope() as scope:
-                    scope.cancel()
-                    told.append(await anext(changes))
-                with trio.move_on_after(0.01):
-                    told.append(await anext(changes))
-            assert len(told) == 10
+    async with zk_trio.open_client(A) as client, client.watch("/", recursive=True) as changes:
+        for number in range(10):
+            await client.create(f"/{number}")
+        told = []
+        for _ in range(30):
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                told.append(await anext(changes))
+            with trio.move_on_after(0.01):
+                told.append(await anext(changes))
+        assert len(told) == 10
 
 
 async def test_a_snapshot_that_cannot_be_read_says_so_and_goes_on(fake: FakeServer, autojump_clock: MockClock) -> None:
     fake.make("/t")
-    async with zk_trio.open_client(A) as client:
-        async with client.watch("/t", snapshot=True) as changes:
-            fake.then(-102, op=EXISTS)
-            with pytest.raises(zk_trio.NoAuthError):
-                await anext(changes)
-            assert (await anext(changes)).type is EventType.CREATED
+    async with zk_trio.open_client(A) as client, client.watch("/t", snapshot=True) as changes:
+        fake.then(-102, op=EXISTS)
+        with pytest.raises(zk_trio.NoAuthError):
+            await anext(changes)
+        assert (await anext(changes)).type is EventType.CREATED
 
 
 # --- watches that fire once
@@ -431,27 +425,25 @@ async def test_one_shot_watches(fake: FakeServer, chroot: str, autojump_clock: M
 
 
 async def test_waiting_for_a_one_shot_watch(fake: FakeServer, autojump_clock: MockClock) -> None:
-    async with zk_trio.open_client(A) as client, trio.open_nursery() as nursery:
-        async with client.watch_exists("/a") as watch:
-            nursery.start_soon(fake.change, CREATED, "/a")
-            assert (await watch.fired()).type is EventType.CREATED
+    async with zk_trio.open_client(A) as client, trio.open_nursery() as nursery, client.watch_exists("/a") as watch:
+        nursery.start_soon(fake.change, CREATED, "/a")
+        assert (await watch.fired()).type is EventType.CREATED
 
 
 @pytest.mark.parametrize("change", [None, CREATED])
 async def test_one_shot_watches_survive_a_reconnect(
     fake: FakeServer, change: int | None, autojump_clock: MockClock
 ) -> None:
-    async with zk_trio.open_client(A) as client:
-        async with client.watch_exists("/a") as watch:
-            fake.drop()
-            if change:
-                fake.make("/a")
-            await connected(client)
-            assert SET_WATCHES in fake.ops()
-            if not change:
-                await client.create("/a")
-            event = await watch.fired()
-            assert event == (EventType.CREATED, "/a", fake.zxid if not change else None)
+    async with zk_trio.open_client(A) as client, client.watch_exists("/a") as watch:
+        fake.drop()
+        if change:
+            fake.make("/a")
+        await connected(client)
+        assert SET_WATCHES in fake.ops()
+        if not change:
+            await client.create("/a")
+        event = await watch.fired()
+        assert event == (EventType.CREATED, "/a", fake.zxid if not change else None)
 
 
 async def test_one_shot_watches_end_with_their_session(fake: FakeServer, autojump_clock: MockClock) -> None:

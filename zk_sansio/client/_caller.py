@@ -110,11 +110,11 @@ class Caller:
     async def _run_batch(self, requests: Sequence[Request[Any]]) -> list[Call[Any]]:
         """Make many calls together; each comes back with its outcome."""
         engine, policy = self._engine, self._retry
+        session, before = engine.session, engine.session.last_zxid
         try:
             calls = await engine.batch(requests, fail_fast=self._fail_fast)
         except RequestTooLargeError as error:
             raise self._as_seen(error) from None
-        session = engine.session
         began = engine.runtime.now()
         attempts = 1
         while True:
@@ -137,7 +137,8 @@ class Caller:
                     await engine.runtime.sleep(pause)
                 fresh = await engine.batch([requests[i] for i in again], fail_fast=self._fail_fast)
             except BaseException:
-                engine.abandon(session, calls)
+                if engine.session is session:  # else nothing is left of what they made
+                    engine.abandon(session, calls, before)
                 raise
             for i, call in zip(again, fresh, strict=True):
                 call.blamed += calls[i].blamed

@@ -451,6 +451,11 @@ class Client(Caller):
         self, path: str, *, recursive: bool = False, snapshot: Literal[True], buffer: int = 10_000
     ) -> ChangeStream[WatchEvent]: ...
 
+    @overload
+    def watch(
+        self, path: str, *, recursive: bool = False, snapshot: bool, buffer: int = 10_000
+    ) -> ChangeStream[Change]: ...
+
     def watch(
         self, path: str, *, recursive: bool = False, snapshot: bool = False, buffer: int = 10_000
     ) -> ChangeStream[Any]:

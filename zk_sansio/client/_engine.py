@@ -115,8 +115,8 @@ class Engine:
         self._on_expiry = on_expiry
         self._closing = False
         self._warn_at = -inf
-        self._room: deque[Waitable] = deque()
-        self._turn: set[Waitable] = set()
+        self._room: deque[_Turn] = deque()
+        self._turn: set[_Turn] = set()
         self._races: dict[str, Race] = {}
 
     # --- what the adapter calls
@@ -171,12 +171,14 @@ class Engine:
         """Let callers go on that waited for room; call it after sending too."""
         session = self.session
         room = session.options.max_in_flight - session.in_flight - len(self._turn)
+        left = session.options.high_water - session.queued_bytes - sum(turn.weight for turn in self._turn)
         # At the end of the client nobody makes room any more: all go on, to hear of it.
-        while self._room and (self.error is not None or (room > 0 and session.has_room)):
+        while self._room and (self.error is not None or (room > 0 and left > 0 and session.has_room)):
             turn = self._room.popleft()
             self._turn.add(turn)
             self.runtime.wake(turn)
             room -= 1
+            left -= turn.weight
 
     def _over(self, session: Session) -> None:
         # Who holds a ticket counts on that session, with its locks; another one will not do.
@@ -214,7 +216,7 @@ class Engine:
         When it is cancelled, a request that was not sent never will be; the reply of one that was is dropped.
         """
         if self._room or self.session.congested:
-            await self.wait_for_room()
+            await self.wait_for_room(request)
         session = self.session
         if fail_fast and not session.state.serving and session.error is None:
             call = _not_sent(request, SuspendedError(_NO_CONNECTION, request.target))
@@ -243,11 +245,17 @@ class Engine:
             self.abandon(session, [call])
             raise
 
-    def abandon(self, session: Session, calls: Sequence[Call[Any]]) -> None:
-        """The caller of *calls* is gone, and will not hear of those that were answered either."""
+    def abandon(self, session: Session, calls: Sequence[Call[Any]], after: int | None = None) -> None:
+        """The caller of *calls* is gone, and will not hear of those that were answered, or lost, either.
+
+        Args:
+            session: theirs.
+            calls: which ones.
+            after: the last zxid seen before they were made; None if nothing was answered since.
+        """
         for call in calls:
             call.batch = None
-            session.abandon(call)
+            session.abandon(call, after)
         self.runtime.flush()
 
     async def batch(self, requests: Sequence[Request[Any]], *, fail_fast: bool = False) -> list[Call[Any]]:
@@ -255,14 +263,14 @@ class Engine:
         calls: list[Call[Any]] = []
         batch = Batch()
         position = checked = 0
-        session, first = self.session, 0
+        session, first, before = self.session, 0, self.session.last_zxid
         try:
             while position < len(requests):
                 if self._room or self.session.congested:
-                    await self.wait_for_room()
+                    await self.wait_for_room(requests[position])
                 if session is not self.session:
                     # What was asked of the old one is over, and its ephemerals are not ours to remove.
-                    session, first = self.session, position
+                    session, first, before = self.session, position, self.session.last_zxid
                 refused = self._refusal(session, calls[checked:], fail_fast=fail_fast)
                 while checked < len(calls) and calls[checked].done:
                     checked += 1
@@ -285,7 +293,7 @@ class Engine:
                     await self.runtime.wait(batch)
             await self.runtime.checkpoint()
         except BaseException:
-            self.abandon(session, calls[first:])
+            self.abandon(session, calls[first:], before)
             raise
         return calls
 
@@ -304,8 +312,12 @@ class Engine:
             return ConnectionLossError("an earlier request of the pipeline was lost")
         return None
 
-    async def wait_for_room(self) -> None:
-        """Wait until fewer requests are under way; callers go on in the order in which they came."""
+    async def wait_for_room(self, request: Request[Any]) -> None:
+        """Wait until fewer requests are under way; callers go on in the order in which they came.
+
+        Args:
+            request: what is to be sent then.
+        """
         now = self.runtime.now()
         if now >= self._warn_at:
             session = self.session
@@ -315,7 +327,7 @@ class Engine:
                 session.in_flight,
                 session.queued_bytes,
             )
-        turn = Waitable()
+        turn = _Turn(request)
         self._room.append(turn)
         try:
             await self.runtime.wait(turn)
@@ -367,6 +379,21 @@ class Engine:
                 await self.runtime.wait(waiter)
         finally:
             self.listeners.discard(waiter)
+
+
+class _Turn(Waitable):
+    """A caller that waits for room, and then has its turn.
+
+    Attributes:
+        weight: about how many bytes its request will have; data are what counts.
+    """
+
+    __slots__ = ("weight",)
+
+    def __init__(self, request: Request[Any]) -> None:
+        super().__init__()
+        ops = getattr(request, "ops", (request,))
+        self.weight: int = sum(64 + len(getattr(op, "data", None) or b"") for op in ops)
 
 
 def _not_sent(request: Request[R], error: ConnectionLossError) -> Call[R]:

@@ -523,15 +523,22 @@ class Session:
             self._book.keep(call, frame)
         return call
 
-    def abandon(self, call: Call[Any]) -> None:
+    def abandon(self, call: Call[Any], after: int | None = None) -> None:
         """The caller of *call* is gone. If it was not sent, it never will be; else its reply is dropped.
 
         An ephemeral znode that it made nevertheless, answered or not, is removed again, a watch that it set likewise.
+
+        Args:
+            call: the call.
+            after: the last zxid seen before it was made; None if nothing was answered since.
         """
         if call.done:
-            if call.error is None and not call.abandoned:
+            if not call.abandoned:
                 call.abandoned = True
-                self._orphans.answered(call, 0)
+                if call.error is None:
+                    self._orphans.answered(call, 0)
+                elif call.error.maybe_applied and not call.request.idempotent:
+                    self.disown(call.request, self.last_zxid if after is None else after)
             if call.watcher is not None:
                 self.unwatch(call.watcher)
             return
