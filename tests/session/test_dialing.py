@@ -138,6 +138,17 @@ def test_a_failure_makes_place_at_once() -> None:
     assert len(dials(peer)) == 1
 
 
+def test_a_failure_makes_place_at_once_beside_a_slow_one() -> None:
+    peer = Peer()
+    peer.tick()
+    peer.advance(STAGGER)
+    slow, failing = dials(peer)
+    fail(peer, failing)
+    assert peer.session.next_timeout() <= peer.now
+    peer.tick()
+    assert only(dials(peer)).server not in (slow.server, failing.server)
+
+
 def test_the_first_connection_wins() -> None:
     peer = Peer()
     peer.tick()

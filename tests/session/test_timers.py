@@ -4,9 +4,9 @@ from math import inf
 
 import pytest
 
-from tests.session.harness import EXPIRED, TICKET, Peer, T, connected, only, pong, response
+from tests.session.harness import EXPIRED, TICKET, Peer, T, connected, only, pong, response, watch
 from zk_sansio.errors import ConnectionLossError, SessionExpiredError
-from zk_sansio.session import Notice, SessionState, StateChanged
+from zk_sansio.session import Notice, SessionState, StateChanged, WatchKind
 from zk_sansio.wire import EventType, GetData
 
 PING, SILENCE, LOST, LOCAL_EXPIRY = T / 3, 2 * T / 3, T, 4 * T / 3
@@ -366,6 +366,21 @@ def test_an_accepted_handshake_puts_it_off() -> None:
     peer.accept()
     assert peer.session.deadline == reopened + LOST
     assert peer.session.state is SUSPENDED
+
+
+def test_even_a_refusal_to_restore_puts_it_off() -> None:
+    peer = connected()
+    watch(peer, "/a", WatchKind.DATA)
+    peer.lose()
+    peer.open()
+    peer.jump(1)
+    peer.accept()
+    peer.take()
+    sent = peer.now
+    peer.jump(1)
+    peer.answer(code=-5)
+    assert not peer.up()
+    assert peer.session.deadline == sent + LOST
 
 
 def test_a_fruitless_handshake_does_not() -> None:

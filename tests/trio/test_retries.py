@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ import zk_trio
 from tests.trio.fake import (
     CHILDREN,
     CREATE,
+    CREATE2,
     DATA_CHANGED,
     DELETE,
     DELETED,
@@ -108,7 +110,7 @@ async def test_writes_that_were_sent_may_have_happened(
         assert error.server == f"{A}:2181"
         assert error.reason == "closed by the server"
         assert "the change may have been applied" in str(error)
-    assert len(fake.requests) == 2
+    assert len(fake.requests) == 1
 
 
 @pytest.mark.parametrize("name", ["set", "delete", "create"])
@@ -170,6 +172,7 @@ async def test_poison_that_is_decided_by_reading_is_given_up_too(fake: FakeServe
         (CREATE, lambda c: c.create("/t/p", protected=True)),
     ]
     async with zk_trio.open_client(A) as client:
+        await client.sync()
         for op, call in calls:
             before = fake.ops().count(op)
             fake.then(*[Do.DROP] * 5, op=op)
@@ -310,6 +313,8 @@ async def test_a_versioned_write_that_did_not_happen_is_made_again(
 ) -> None:
     fake.make("/t", b"old")
     async with zk_trio.open_client(A) as client:
+        await client.sync()
+        fake.requests.clear()
         fake.then(Do.DROP)
         if what == "set":
             assert (await client.set("/t", b"new", version=0)).version == 1
@@ -452,15 +457,13 @@ async def test_an_ephemeral_is_found_again(
             await client.create("/e", b"x", ephemeral=True)
         assert caught.value.path == "/e"
         assert fake.ephemerals == [f"{chroot}/e"]
-        fake.then(fate, op=15)
+        fake.then(fate, op=CREATE2)
         path, stat = await client.create_with_stat("/f", ephemeral=True)
         assert path == "/f"
         assert stat.ephemeral_owner == client.session_id
 
 
-async def test_an_ephemeral_of_somebody_else_is_not_taken_for_ours(
-    fake: FakeServer, autojump_clock: MockClock
-) -> None:
+async def test_an_ephemeral_of_somebody_else_is_not_taken_for_ours(fake: FakeServer, autojump_clock: MockClock) -> None:
     async with zk_trio.open_client(A) as client, trio.open_nursery() as nursery:
 
         async def create() -> None:
@@ -514,7 +517,7 @@ async def test_a_protected_znode_is_found_again(
         assert path.startswith("/q/_c_")
         assert path.endswith("-n-0000000000")
         assert await client.get_children("/q") == [path.removeprefix("/q/")]
-        fake.then(fate, op=15)
+        fake.then(fate, op=CREATE2)
         path, stat = await client.create_with_stat("/q/m", ephemeral=ephemeral, protected=True)
         assert path.endswith("-m")
         assert stat.ephemeral_owner == (client.session_id if ephemeral else 0)
@@ -553,13 +556,14 @@ async def test_a_protected_ephemeral_of_a_session_that_is_over_is_made_anew(
             result.append(await client.create("/q/n-", ephemeral=True, sequential=True, protected=True))
 
         async def other() -> None:
-            with pytest.raises(SessionExpiredError):
+            with suppress(SessionExpiredError):
                 await client.sync()
 
         fake.then(Do.HOLD)
         nursery.start_soon(create)
         await wait_all_tasks_blocked()
-        nursery.start_soon(other)  # it waits for room, and will be in front of what create() does next
+        for _ in range(2):
+            nursery.start_soon(other)  # they wait for room, and will be in front of what create() does next
         await wait_all_tasks_blocked()
         fake.lost_packets = {A}
         fake.expire(keep_nodes=True)
@@ -575,25 +579,24 @@ async def test_a_protected_ephemeral_of_a_session_that_is_over_is_made_anew(
         assert fake.nodes[result[0]].owner == client.session_id == 0x5002
 
 
-async def test_an_ephemeral_of_a_session_that_is_over_is_not_ours(
-    fake: FakeServer, autojump_clock: MockClock
-) -> None:
+async def test_an_ephemeral_of_a_session_that_is_over_is_not_ours(fake: FakeServer, autojump_clock: MockClock) -> None:
     async with zk_trio.open_client(A, max_in_flight=1) as client, trio.open_nursery() as nursery:
         failed = trio.Event()
 
         async def create() -> None:
-            with pytest.raises((NodeExistsError, SessionExpiredError)):
+            with pytest.raises(NodeExistsError):
                 await client.create("/e", ephemeral=True)
             failed.set()
 
         async def other() -> None:
-            with pytest.raises(SessionExpiredError):
+            with suppress(SessionExpiredError):
                 await client.sync()
 
         fake.then(Do.HOLD)
         nursery.start_soon(create)
         await wait_all_tasks_blocked()
-        nursery.start_soon(other)
+        for _ in range(2):
+            nursery.start_soon(other)
         await wait_all_tasks_blocked()
         fake.lost_packets = {A}
         fake.expire(keep_nodes=True)
@@ -603,13 +606,25 @@ async def test_an_ephemeral_of_a_session_that_is_over_is_not_ours(
         assert client.session_id == 0x5002
 
 
-async def test_a_znode_that_is_found_and_gone_again(fake: FakeServer, autojump_clock: MockClock) -> None:
+async def test_a_znode_that_is_found_and_gone_again_is_made_anew(fake: FakeServer, autojump_clock: MockClock) -> None:
     fake.make("/q")
-    async with zk_trio.open_client(A) as client:
-        fake.then(Do.LOSE)
-        fake.then(-101, -101, op=EXISTS)
-        with pytest.raises(NoNodeError):
-            await client.create_with_stat("/q/n", protected=True)
+    async with zk_trio.open_client(A) as client, trio.open_nursery() as nursery:
+        result: list[object] = []
+
+        async def create() -> None:
+            result.extend(await client.create_with_stat("/q/n", protected=True))
+
+        fake.then(Do.LOSE, op=CREATE2)
+        fake.then(Do.HOLD, op=CHILDREN)
+        nursery.start_soon(create)
+        await wait_all_tasks_blocked()
+        await trio.sleep(1)
+        (made,) = [path for path in fake.nodes if path.startswith("/q/")]
+        await fake.change(DELETED, made)
+        await fake.release()
+        await wait_all_tasks_blocked()
+        assert result[0] == made
+        assert made in fake.nodes
 
 
 # --- parents and trees
@@ -627,7 +642,7 @@ async def test_missing_parents_are_made(fake: FakeServer, autojump_clock: MockCl
         assert await client.create("/l/n-", sequential=True, ephemeral=True, make_parents=True) == "/l/n-0000000000"
         assert await client.create("/c/c", container=True, make_parents=True) == "/c/c"
         # Replies that are lost change nothing.
-        fake.then(None, None, None, Do.LOSE)
+        fake.then(None, None, Do.LOSE)
         assert await client.create("/m/n", make_parents=True) == "/m/n"
         # A container may vanish before its first child is made.
         fake.then(-101, op=CREATE)
@@ -687,14 +702,6 @@ async def test_trees_that_others_change_meanwhile(fake: FakeServer, autojump_clo
         assert caught.value.path == "/t"
         fake.then(Do.LOSE, op=DELETE)
         await client.delete("/t", recursive=True)
-        assert set(fake.nodes) == {"/"}
-
-
-async def test_a_chroot_can_be_deleted_through_itself(fake: FakeServer, autojump_clock: MockClock) -> None:
-    fake.make("/app")
-    fake.make("/app/a")
-    async with zk_trio.open_client(A + "/app") as client:
-        await client.delete("/", recursive=True)
         assert set(fake.nodes) == {"/"}
 
 
