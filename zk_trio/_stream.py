@@ -150,9 +150,10 @@ class Stream:
         """Close the socket; whoever waits for it is woken with `trio.ClosedResourceError`."""
         if self._sock.fileno() != -1:
             trio.lowlevel.notify_closing(self._sock)
-            if self._tls is not None and self._tls.state is TlsState.OPEN and not self.unsent:
-                self._tls.close()
-                with suppress(OSError):  # a farewell to a peer that may have gone; nobody waits for it
+            if self._tls is not None and not self.unsent:
+                if self._tls.state is TlsState.OPEN:
+                    self._tls.close()
+                with suppress(OSError):  # a farewell, or what is wrong, to a peer that may have gone; nobody waits
                     self._sock.send(self._tls.data_to_send())
             self._sock.close()
 
@@ -173,6 +174,7 @@ async def dial(server: Server, options: SocketOptions, tls: TlsSource) -> Stream
         layer = TlsLayer(tls if isinstance(tls, ssl.SSLContext) else tls(), server.host.host)
     family = socket.AF_INET6 if ":" in server.address else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
+    stream = Stream(sock, layer)
     try:
         sock.setblocking(False)
         if options.nodelay:
@@ -186,10 +188,9 @@ async def dial(server: Server, options: SocketOptions, tls: TlsSource) -> Stream
         if options.local_address is not None:
             sock.bind(options.local_address)
         await _connect(sock, server)
-        stream = Stream(sock, layer)
         await stream.handshake()
     except BaseException:
-        sock.close()
+        stream.close()
         raise
     return stream
 

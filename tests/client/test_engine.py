@@ -9,7 +9,14 @@ import pytest
 
 from tests.client.stepping import Bench, Task
 from tests.support.peer import string, strings
-from zk_sansio.errors import ClosedError, ConnectionLossError, RequestTooLargeError, SessionExpiredError, SuspendedError
+from zk_sansio.errors import (
+    ClosedError,
+    ConnectionLossError,
+    NodeExistsError,
+    RequestTooLargeError,
+    SessionExpiredError,
+    SuspendedError,
+)
 from zk_sansio.session import SessionOptions, SessionState
 from zk_sansio.wire import Create, CreateMode, Delete, GetChildren, RemoveWatches, Request, SetData, WatcherType
 
@@ -250,6 +257,42 @@ def test_ephemerals_of_a_batch_whose_session_is_over_belong_to_nobody_here() -> 
     bench.connect(0x88)
     task.cancel()
     assert [request for request in bench.sent() if isinstance(request, Delete)] == []
+
+
+def test_a_batch_that_waited_while_one_session_followed_the_other() -> None:
+    bench = Bench(TWO)
+    bench.hang_up()
+    children(bench, "x", "y")
+    pipeline = bench.client.pipeline()
+    pipeline.create("/a", ephemeral=True)
+    pipeline.get_children("/b")
+    task = bench.start(pipeline.run())
+    bench.connect(timeout_ms=0)
+    bench.connect(0x88)
+    assert asked(bench.sent()) == "ab"
+    bench.reply(string("/a"))
+    task.cancel()
+    assert bench.sent() == [Delete("/a", -1)]
+
+
+def test_a_batch_that_comes_too_late() -> None:
+    bench = Bench()
+    bench.start(bench.client.aclose())
+    bench.hang_up()
+    (error,) = bench.start(bench.client.get_many(["/a"])).result
+    assert isinstance(error, ClosedError)
+
+
+def test_two_calls_for_one_ephemeral_of_which_each_gets_its_answer() -> None:
+    bench = Bench()
+    first = bench.start(bench.client.create("/e", ephemeral=True))
+    second = bench.start(bench.client.create("/e", ephemeral=True))
+    bench.sent()
+    bench.reply(string("/e"))
+    bench.reply(code=-110)
+    assert first.result == "/e"
+    assert isinstance(second.error, NodeExistsError)
+    assert not bench.engine._races
 
 
 def test_a_batch_with_a_request_that_cannot_be_sent() -> None:

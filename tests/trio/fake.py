@@ -35,7 +35,7 @@ from zk_trio._stream import Stream, TlsSource
 
 CREATE, DELETE, EXISTS, GET, SET, GET_ACL, SET_ACL, CHILDREN, SYNC, PING = 1, 2, 3, 4, 5, 6, 7, 8, 9, 11
 CHILDREN2, CHECK, MULTI, CREATE2, RECONFIG, CHECK_WATCHES, REMOVE_WATCHES = 12, 13, 14, 15, 16, 17, 18
-CREATE_CONTAINER, CREATE_TTL, MULTI_READ, AUTH, SET_WATCHES, EPHEMERALS, COUNT = 19, 21, 22, 100, 101, 103, 104
+CREATE_CONTAINER, CREATE_TTL, MULTI_READ, AUTH, SET_WATCHES, SASL, EPHEMERALS, COUNT = 19, 21, 22, 100, 101, 102, 103, 104
 SET_WATCHES2, ADD_WATCH, WHO_AM_I, CLOSE = 105, 106, 107, -11
 CREATES = (CREATE, CREATE2, CREATE_CONTAINER, CREATE_TTL)
 WRITES = (*CREATES, DELETE, SET, SET_ACL, MULTI, RECONFIG, CLOSE)
@@ -55,6 +55,7 @@ class Do(Enum):
     LOSE = "it is executed, and the connection is closed without an answer"
     HOLD = "it is executed; the answer, and all that follows it, waits for `FakeServer.release`"
     BREAK_OFF = "it is executed, and the connection is closed in the middle of the answer"
+    STALL = "it is executed, and the server falls silent in the middle of the answer"
     IGNORE = "this and all that follows on the connection is neither executed nor answered"
 
 
@@ -389,10 +390,11 @@ class FakeServer:
         await self._fire(link if replayed else None)
         if outcome is Do.LOSE:
             return False
-        if outcome is Do.BREAK_OFF:
+        if outcome in (Do.BREAK_OFF, Do.STALL):
             await link.stream.send_all(struct.pack(">iiqi", 16 + len(record), request.xid, self.zxid, code))
             await link.stream.send_all(record[: len(record) // 2])
-            return False
+            link.ignoring = True
+            return outcome is Do.STALL
         await link.reply(request.xid, self.zxid, code, record)
         return request.op != CLOSE
 
@@ -468,6 +470,8 @@ class FakeServer:
             case 107:
                 pairs = [string(scheme) + string(user) for scheme, user in link.identities]
                 return struct.pack(">i", len(pairs)) + b"".join(pairs)
+            case 102:
+                return buffer(None)
             case 9:
                 return string(reader.string())
             case 16:

@@ -87,6 +87,17 @@ async def test_a_black_hole_is_noticed_within_two_thirds_of_the_timeout(
     assert len(fake.handshakes) == 2
 
 
+async def test_silence_in_the_middle_of_a_large_reply_is_silence_too(
+    fake: FakeServer, autojump_clock: MockClock
+) -> None:
+    fake.make("/a", bytes(1_000_000))
+    async with zk_trio.open_client(A, session_timeout=9) as client:
+        fake.then(Do.STALL)
+        assert (await client.get("/a")).data == bytes(1_000_000)
+        assert trio.current_time() == pytest.approx(6.0, abs=0.2)
+    assert fake.ops().count(GET) == 2
+
+
 async def test_without_a_server_the_session_is_presumed_lost_on_time(
     fake: FakeServer, autojump_clock: MockClock
 ) -> None:

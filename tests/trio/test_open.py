@@ -11,7 +11,8 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 import zk_trio
-from tests.trio.fake import CLOSE, GET, SET, WHO_AM_I, Do, FakeServer
+from tests.trio.fake import CLOSE, GET, SASL, SET, WHO_AM_I, Do, FakeServer
+from zk_sansio.session import HostPort
 from zk_trio import (
     AuthFailedError,
     ClosedError,
@@ -195,6 +196,16 @@ async def test_wrong_credentials_later_end_the_session_and_not_the_body(
         assert client.state is SessionState.AUTH_FAILED
         with pytest.raises(AuthFailedError):
             await client.add_auth("digest", "bob:right")
+
+
+async def test_sasl(fake: FakeServer, autojump_clock: MockClock) -> None:
+    """A server without SASL answers the first token with a null, as if it were content."""
+    mechanisms = [zk_trio.digest_md5("bob", "x")(HostPort("a")) for _ in range(2)]
+    assert mechanisms[0] is not mechanisms[1]
+    with pytest.raises(AuthFailedError, match="SASL with DIGEST-MD5 is not configured there"):
+        async with zk_trio.open_client(A, sasl=zk_trio.digest_md5("bob", "x")):
+            pass
+    assert fake.ops() == [SASL]
 
 
 @pytest.mark.parametrize("settings", [{"on_expiry": "never"}, {"close_grace": -1}, {"open_timeout": float("nan")}])

@@ -7,7 +7,8 @@ import socket
 import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from math import inf
 from typing import Any
 
 import pytest
@@ -18,10 +19,10 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 import zk_trio
 from tests.support.peer import ScriptedListener, ScriptedServer, buffer, stat
 from tests.trio.fake import GET, SET
-from zk_sansio.session import HostPort, Server
+from zk_sansio.session import HostPort, Probe, Server
 from zk_sansio.tls import TlsState
 from zk_trio import Client, ConnectError, FourLetterError, InvalidRequestError, SocketOptions, TlsError, four_letter_word
-from zk_trio._driver import resolve
+from zk_trio._driver import ask, resolve
 from zk_trio._stream import Stream, dial
 
 pytestmark = pytest.mark.trio
@@ -92,6 +93,39 @@ async def answer(server: ScriptedServer) -> None:
             return
 
 
+class TlsByHand:
+    """The server's side, where trio's own would not say why it fails."""
+
+    def __init__(self, server: ScriptedServer, context: ssl.SSLContext) -> None:
+        self._server = server
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+
+    async def flush(self) -> None:
+        if out := self._outgoing.read():
+            await self._server.send_raw(out)
+
+    async def _more(self) -> None:
+        await self.flush()
+        self._incoming.write(bytes(await self._server.stream.receive_some()))
+
+    async def handshake(self) -> None:
+        while True:
+            try:
+                return self.tls.do_handshake()
+            except ssl.SSLWantReadError:
+                await self._more()
+
+    async def read(self, count: int) -> bytes:
+        data = b""
+        while len(data) < count:
+            try:
+                data += self.tls.read(count - len(data))
+            except ssl.SSLWantReadError:
+                await self._more()
+        return data
+
+
 @asynccontextmanager
 async def served(
     listener: ScriptedListener, *, tls: ssl.SSLContext | None = None, **settings: Any
@@ -105,7 +139,8 @@ async def served(
                 if tls is not None:
                     server = await secured(server, tls)
                 async with server:
-                    await answer(server)
+                    with suppress(EOFError):
+                        await answer(server)
 
         nursery.start_soon(serve)
         async with zk_trio.open_client(listener.hosts, **settings) as client:
@@ -242,7 +277,7 @@ async def test_a_kernel_that_changes_its_mind(monkeypatch: pytest.MonkeyPatch, a
         stream = Stream(Fickle())  # type: ignore[arg-type]
         assert not stream.send(b"12345")
         await stream.send_unsent()
-        assert tries == [5, 5, 5, 3, 3, 1]
+        assert tries == [5, 5, 3, 3, 1, 1]
         assert theirs.recv(10) == b"12345"
         stream.close()
 
@@ -297,6 +332,78 @@ async def test_answers_of_tls_go_behind_what_is_unsent(autojump_clock: MockClock
         assert theirs.recv(100) == b"<farewell>"
 
 
+class SlowHandshake(OwnAnswer):
+    """A handshake that takes several rounds."""
+
+    def __init__(self, rounds: int, hello: bytes) -> None:
+        super().__init__()
+        self.rounds = rounds
+        self.out = hello
+
+    def handshake(self) -> bool:
+        return self.rounds == 0
+
+    def receive_data(self, data: bytes) -> bytes:
+        self.rounds -= 1
+        return b"early" if self.rounds == 0 else b""
+
+
+async def test_a_handshake_in_small_pieces(autojump_clock: MockClock) -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        ours.setblocking(False)
+
+        class Hasty:
+            """Readable before there is anything to read, and taking one byte at a time."""
+
+            def __init__(self) -> None:
+                self.hasty = True
+
+            def fileno(self) -> int:
+                return ours.fileno()
+
+            def send(self, data: bytes) -> int:
+                return ours.send(data[:1])
+
+            def recv(self, count: int) -> bytes:
+                self.hasty = not self.hasty
+                if not self.hasty:
+                    raise BlockingIOError
+                return ours.recv(1)
+
+            def close(self) -> None:
+                ours.close()
+
+        stream = Stream(Hasty(), SlowHandshake(2, b"hello"))  # type: ignore[arg-type]
+        theirs.send(b"12")
+        await stream.handshake()
+        assert theirs.recv(100) == b"hello"
+        # What the server says behind its last word in the handshake is not lost.
+        assert stream.receive() == b"early"
+        assert stream.receive() is None
+        stream.close()
+
+
+async def test_what_comes_with_the_end_of_the_handshake(listener: ScriptedListener) -> None:
+    async with trio.open_nursery() as nursery:
+
+        async def serve() -> None:
+            async with await listener.accept() as plain:
+                peer = TlsByHand(plain, server_context())
+                await peer.handshake()
+                peer.tls.write(b"welcome")
+                await peer.flush()
+                await plain.stream.receive_some()
+
+        nursery.start_soon(serve)
+        server = Server(HostPort("127.0.0.1", listener.port), "127.0.0.1")
+        stream = await dial(server, SocketOptions(), client_context(version=ssl.TLSVersion.TLSv1_2))
+        while (said := stream.receive()) is None:
+            await stream.wait_readable()
+        assert said == b"welcome"
+        stream.close()
+
+
 # --- TLS
 
 
@@ -326,37 +433,18 @@ async def test_a_farewell_of_the_server_that_comes_with_its_last_words(listener:
 
         async def serve() -> None:
             async with await listener.accept() as plain:
-                incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-                tls = server_context().wrap_bio(incoming, outgoing, server_side=True)
-
-                async def more() -> None:
-                    if out := outgoing.read():
-                        await plain.stream.send_all(out)
-                    incoming.write(bytes(await plain.stream.receive_some()))
-
-                async def read(count: int) -> bytes:
-                    data = b""
-                    while len(data) < count:
-                        try:
-                            data += tls.read(count - len(data))
-                        except ssl.SSLWantReadError:
-                            await more()
-                    return data
-
-                while True:
-                    try:
-                        tls.do_handshake()
-                        break
-                    except ssl.SSLWantReadError:
-                        await more()
-                await read(4 + 45)
-                tls.write(struct.pack(">iiiq", 37, 0, 10_000, 5) + buffer(bytes(16)) + b"\0")
-                request = await read(4 + 8 + 4 + 2 + 1)
+                peer = TlsByHand(plain, server_context())
+                await peer.handshake()
+                await peer.flush()
+                await peer.read(4 + 45)
+                peer.tls.write(struct.pack(">iiiq", 37, 0, 10_000, 5) + buffer(bytes(16)) + b"\0")
+                await peer.flush()
+                request = await peer.read(4 + 8 + 4 + 2 + 1)
                 payload = request[4:8] + struct.pack(">qi", 1, 0) + buffer(b"x") + S
-                tls.write(struct.pack(">i", len(payload)) + payload)
+                peer.tls.write(struct.pack(">i", len(payload)) + payload)
                 with pytest.raises(ssl.SSLWantReadError):
-                    tls.unwrap()
-                await plain.stream.send_all(outgoing.read())
+                    peer.tls.unwrap()
+                await peer.flush()
                 await left.wait()
 
         left = trio.Event()
@@ -368,24 +456,6 @@ async def test_a_farewell_of_the_server_that_comes_with_its_last_words(listener:
                     if state is zk_trio.SessionState.SUSPENDED:
                         break
             left.set()
-
-
-async def refused(listener: ScriptedListener, serve: Serve, **settings: Any) -> str:
-    """Try to open a client; return why that server was of no use."""
-    with pytest.raises(ConnectError) as caught:
-        async with trio.open_nursery() as nursery:
-
-            async def accept() -> None:
-                while True:
-                    async with await listener.accept() as server:
-                        await serve(server)
-
-            nursery.start_soon(accept)
-            with zk_trio._open._plain_errors():  # type: ignore[attr-defined]
-                async with zk_trio.open_client(listener.hosts, open_timeout=0.2, **settings):
-                    pass
-    (why,) = caught.value.failures.values()
-    return why
 
 
 async def test_an_authority_that_is_not_trusted(listener: ScriptedListener) -> None:
@@ -403,8 +473,7 @@ async def test_an_authority_that_is_not_trusted(listener: ScriptedListener) -> N
     assert failures[0].startswith("TLS with 127.0.0.1: the server's certificate is not accepted (")
     assert "load the authority that signed it with SSLContext.load_verify_locations" in failures[0]
     # The server's log tells its administrator what is wrong.
-    assert heard
-    assert all("ALERT_UNKNOWN_CA" in reason.upper().replace(" ", "_") for reason in heard)
+    assert any("ALERT_UNKNOWN_CA" in reason.upper().replace(" ", "_") for reason in heard)
 
 
 @asynccontextmanager
@@ -425,10 +494,6 @@ async def failing(listener: ScriptedListener, serve: Serve) -> AsyncIterator[lis
         nursery.cancel_scope.cancel()
 
 
-async def close_at_once(server: ScriptedServer) -> None:
-    await server.read_frame() if False else await server.aclose()
-
-
 async def test_a_certificate_for_another_name(listener: ScriptedListener) -> None:
     async def serve(server: ScriptedServer) -> None:
         with pytest.raises(trio.BrokenResourceError):
@@ -442,8 +507,10 @@ async def test_a_certificate_for_another_name(listener: ScriptedListener) -> Non
 
 async def test_a_server_that_asks_for_a_certificate(listener: ScriptedListener) -> None:
     async def serve(server: ScriptedServer) -> None:
-        with pytest.raises(trio.BrokenResourceError):
-            await secured(server, server_context(client_auth=True))
+        peer = TlsByHand(server, server_context(client_auth=True))
+        with pytest.raises(ssl.SSLError):
+            await peer.handshake()
+        await peer.flush()  # why
 
     async with failing(listener, serve) as failures:
         async with zk_trio.open_client(listener.hosts, ssl=client_context(), open_timeout=0.1):
@@ -622,6 +689,22 @@ async def test_a_four_letter_word_over_tls(listener: ScriptedListener) -> None:
 async def test_an_endless_answer_is_cut(listener: ScriptedListener) -> None:
     async with four_letter_server(listener, b"x" * 1_000_000):
         assert 64 * 1024 <= len(await four_letter_word(listener.hosts, "mntr")) < 1_000_000
+
+
+async def test_a_question_that_does_not_go_out_at_once(listener: ScriptedListener) -> None:
+    question = bytes(5_000_000)
+    async with trio.open_nursery() as nursery:
+
+        async def serve() -> None:
+            async with await listener.accept() as server:
+                received = 0
+                while received < len(question):
+                    received += len(await server.stream.receive_some())
+                await server.send_raw(b"enough")
+
+        nursery.start_soon(serve)
+        server = Server(HostPort("127.0.0.1", listener.port), "127.0.0.1")
+        assert await ask(Probe(server, inf, question), SocketOptions(), None) == b"enough"
 
 
 async def test_a_word_that_is_not_answered(listener: ScriptedListener) -> None:

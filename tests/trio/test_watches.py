@@ -254,6 +254,32 @@ async def test_what_was_told_before_the_end_comes_before_the_error(fake: FakeSer
             await anext(changes)
 
 
+async def test_streams_hear_of_an_expiry_that_ends_the_client(fake: FakeServer, autojump_clock: MockClock) -> None:
+    with pytest.raises(SessionExpiredError):
+        async with zk_trio.open_client(A, on_expiry="raise") as client, client.watch("/a") as changes:
+            fake.expire()
+            with trio.CancelScope(shield=True), pytest.raises(SessionExpiredError):
+                await anext(changes)
+            await trio.sleep_forever()
+
+
+async def test_a_stream_that_is_closed_between_two_steps_of_its_reader(
+    fake: FakeServer, autojump_clock: MockClock
+) -> None:
+    for _ in range(10):
+        async with zk_trio.open_client(A) as client, client.watch("/a") as changes, trio.open_nursery() as nursery:
+            await client.create("/a")
+            await client.delete("/a")
+
+            async def close(changes: ChangeStream[Any] = changes) -> None:
+                changes._leave()
+                await trio.lowlevel.checkpoint()
+
+            nursery.start_soon(close)
+            async for _ in changes:
+                pass
+
+
 async def test_a_slow_consumer_gets_one_gap(
     fake: FakeServer, caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
 ) -> None:
@@ -354,6 +380,34 @@ async def test_a_snapshot_repairs_gaps(fake: FakeServer, old: bool, autojump_clo
                 await client.create(f"/t/{number}")
             told = [(event.type.name, event.path) for event in await drained(changes)]
             assert sorted(told) == sorted(("CREATED", f"/t/{number}") for number in range(20))
+
+
+async def test_a_snapshot_that_is_being_read_when_its_session_expires(
+    fake: FakeServer, autojump_clock: MockClock
+) -> None:
+    for path in ("/t", "/t/a"):
+        fake.make(path)
+    async with zk_trio.open_client(A) as client, trio.open_nursery() as nursery:
+        told: list[str] = []
+
+        async def consume() -> None:
+            async with client.watch("/t", recursive=True, snapshot=True) as changes:
+                async for change in changes:
+                    told.append(f"{change.type.name} {change.path}")
+
+        fake.then(None, None, Do.IGNORE)
+        nursery.start_soon(consume)
+        await wait_all_tasks_blocked()
+        fake.lost_packets = {A}
+        fake.expire()
+        fake.make("/t/b")
+        await wait_all_tasks_blocked()
+        fake.lost_packets = set()
+        await connected(client)
+        await client.create("/t/c")
+        await wait_all_tasks_blocked()
+        assert sorted(told) == ["CREATED /t", "CREATED /t/a", "CREATED /t/b", "CREATED /t/c"]
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_snapshot_loses_nothing_to_a_cancelled_wait(fake: FakeServer, autojump_clock: MockClock) -> None:
