@@ -88,7 +88,7 @@ def test_requests_and_results_in_order(chroot: str) -> None:
     ):
         assert not task.done
         bench.reply(record)
-    assert task.result == [pending.value for pending in pendings]
+    assert task.result == [pending.value for pending in pendings]  # type: ignore[attr-defined]
     assert task.result == [
         Created("/a", None),
         Created("/0000000001", None),
@@ -104,7 +104,7 @@ def test_requests_and_results_in_order(chroot: str) -> None:
     ]
     # Once for the start, once when everything was there.
     assert task.steps == 2
-    assert all(pending.done and pending.error is None for pending in pendings)
+    assert all(pending.done and pending.error is None for pending in pendings)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("chroot", ["", "/app"])

@@ -209,7 +209,7 @@ def test_wrong_arguments_are_reported_where_they_are_given(chroot: str) -> None:
         lambda: transaction.create("/a", ttl=1, ephemeral=True),
     ):
         with pytest.raises(InvalidRequestError):
-            refused()
+            refused()  # type: ignore[no-untyped-call]
     assert len(transaction) == 0
 
 

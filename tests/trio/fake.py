@@ -35,7 +35,16 @@ from zk_trio._stream import Stream, TlsSource
 
 CREATE, DELETE, EXISTS, GET, SET, GET_ACL, SET_ACL, CHILDREN, SYNC, PING = 1, 2, 3, 4, 5, 6, 7, 8, 9, 11
 CHILDREN2, CHECK, MULTI, CREATE2, RECONFIG, CHECK_WATCHES, REMOVE_WATCHES = 12, 13, 14, 15, 16, 17, 18
-CREATE_CONTAINER, CREATE_TTL, MULTI_READ, AUTH, SET_WATCHES, SASL, EPHEMERALS, COUNT = 19, 21, 22, 100, 101, 102, 103, 104
+CREATE_CONTAINER, CREATE_TTL, MULTI_READ, AUTH, SET_WATCHES, SASL, EPHEMERALS, COUNT = (
+    19,
+    21,
+    22,
+    100,
+    101,
+    102,
+    103,
+    104,
+)
 SET_WATCHES2, ADD_WATCH, WHO_AM_I, CLOSE = 105, 106, 107, -11
 CREATES = (CREATE, CREATE2, CREATE_CONTAINER, CREATE_TTL)
 WRITES = (*CREATES, DELETE, SET, SET_ACL, MULTI, RECONFIG, CLOSE)
@@ -622,7 +631,7 @@ class FakeServer:
             reader.take(">q")
 
     def _multi_read(self, link: Link, reader: Reader) -> bytes:
-        results = []
+        results = []  # type: ignore[var-annotated]
         while True:
             op, done, _ = _ELEMENT.unpack_from(reader.data, reader.at)
             reader.at += _ELEMENT.size

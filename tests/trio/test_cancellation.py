@@ -199,7 +199,7 @@ async def test_at_every_request(fake: FakeServer, name: str, fate: str, autojump
     """The call is cancelled when the server has got its first request, its second ..., and whatever becomes of that."""
     for nth in range(20):
         async with nothing_left(fake) as (client, attempt):
-            fake.then(*[None] * nth, *FATES[fate])
+            fake.then(*[None] * nth, *FATES[fate])  # type: ignore[misc]
             got_it = fake.alarm(nth + 1)
             attempt.scope.deadline = trio.current_time() + 3
 

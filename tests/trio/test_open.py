@@ -398,7 +398,7 @@ async def test_a_ticket_of_a_session_that_is_over(fake: FakeServer, autojump_clo
     ticket = SessionTicket(session_id=0x99, password=bytes(16))
     for on_expiry in "renew", "raise":
         with pytest.raises(SessionExpiredError):
-            async with zk_trio.open_client(A, ticket=ticket, on_expiry=on_expiry):  # type: ignore[arg-type]
+            async with zk_trio.open_client(A, ticket=ticket, on_expiry=on_expiry):
                 raise AssertionError("it was not opened")
 
 

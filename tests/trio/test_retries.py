@@ -11,7 +11,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 import zk_trio
-from tests.trio.fake import (
+from tests.trio.fake import (  # type: ignore[attr-defined]
     CHILDREN,
     CREATE,
     CREATE2,
@@ -573,7 +573,7 @@ async def test_a_protected_ephemeral_of_a_session_that_is_over_is_made_anew(
         fake.lost_packets = set()
         while not result and trio.current_time() < 100:
             await trio.sleep(1)
-        (old,) = [path for path, node in fake.nodes.items() if node.owner == 0x5001] or [None]
+        (old,) = [path for path, node in fake.nodes.items() if node.owner == 0x5001] or [None]  # type: ignore[list-item]
         assert (old is not None) is vanishes
         assert result[0].endswith("-n-0000000001")
         assert fake.nodes[result[0]].owner == client.session_id == 0x5002

@@ -21,7 +21,15 @@ from tests.support.peer import ScriptedListener, ScriptedServer, buffer, stat
 from tests.trio.fake import GET, SET
 from zk_sansio.session import HostPort, Probe, Server
 from zk_sansio.tls import TlsState
-from zk_trio import Client, ConnectError, FourLetterError, InvalidRequestError, SocketOptions, TlsError, four_letter_word
+from zk_trio import (
+    Client,
+    ConnectError,
+    FourLetterError,
+    InvalidRequestError,
+    SocketOptions,
+    TlsError,
+    four_letter_word,
+)
 from zk_trio._driver import ask, resolve
 from zk_trio._stream import Stream, dial
 
@@ -568,7 +576,7 @@ async def test_a_context_that_is_made_for_each_connection(listener: ScriptedList
 
 
 async def test_a_context_that_cannot_be_used(listener: ScriptedListener, autojump_clock: MockClock) -> None:
-    with pytest.raises(ConnectError, match="no TLS with '127.0.0.1' and this SSLContext"):
+    with pytest.raises(ConnectError, match=r"no TLS with '127.0.0.1' and this SSLContext"):
         async with zk_trio.open_client(listener.hosts, ssl=server_context(), open_timeout=1):
             pass
 
@@ -622,7 +630,7 @@ async def test_a_dial_that_is_cancelled_while_it_connects_closes_its_socket(auto
         listening.bind(("127.0.0.1", 0))
         listening.listen(0)
         server = Server(HostPort("127.0.0.1", listening.getsockname()[1]), "127.0.0.1")
-        streams = []
+        streams = []  # type: ignore[var-annotated]
         with trio.move_on_after(1) as scope:
             while len(streams) < 10:  # nobody accepts, so the queue is full at some time
                 streams.append(await dial(server, SocketOptions(), None))

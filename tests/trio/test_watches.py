@@ -11,7 +11,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 import zk_trio
-from tests.trio.fake import (
+from tests.trio.fake import (  # type: ignore[attr-defined]
     ADD_WATCH,
     CHILDREN,
     CHILDREN_CHANGED,
@@ -188,10 +188,10 @@ async def test_a_scope_is_entered_once(fake: FakeServer, autojump_clock: MockClo
     fake.make("/a")
     async with zk_trio.open_client(A) as client:
         for scope in client.watch("/a"), client.watch_data("/a"), client.states():
-            async with scope:  # type: ignore[attr-defined]
+            async with scope:
                 pass
             with pytest.raises(LocalProtocolError, match="this scope was entered already; make a new one"):
-                async with scope:  # type: ignore[attr-defined]
+                async with scope:
                     pass
 
 
@@ -204,7 +204,7 @@ async def test_entering_fails_as_its_request_does(fake: FakeServer, autojump_clo
         assert caught.value.path == "/a"
         for scope in client.watch_data("/a"), client.watch_children("/a"):
             with pytest.raises(NoNodeError):
-                async with scope:  # type: ignore[attr-defined]
+                async with scope:
                     pass
         assert fake.watches == 0
         assert len(client._engine.session._watches) == 0
