@@ -90,7 +90,7 @@ class Session:
         self._password = ticket.password if ticket else _NO_PASSWORD
         # A session that a read-only server has made is known to that server alone and cannot be resumed elsewhere.
         self._resumable = ticket is not None
-        self.resuming = ticket is not None
+        self.resuming: bool = ticket is not None
         self._random = random
         self._dialer = Dialer(ServerList(hosts, random), Backoff(random), options.connect_timeout)
         self._prober = Prober()
