@@ -1,6 +1,5 @@
 """Cancelling an operation at each of its awaits leaves nothing behind: no ephemeral, no watch, no connection."""
 
-import random
 from collections.abc import Awaitable, Callable
 from functools import partial
 from itertools import count
@@ -268,36 +267,6 @@ async def test_cancelled_and_the_reply_is_lost(
         else:
             await nothing_left(client, server, root)
         assert await client.exists(root) is not None
-
-
-async def test_cancelled_at_any_moment(client: zk.Client, server: ZooKeeperServer, root: str) -> None:
-    """Hundreds at once, each with a deadline of its own: only what was acknowledged is there in the end."""
-    rng = random.Random(7)
-    made: set[str] = set()
-
-    async def create(n: int) -> None:
-        await trio.sleep(rng.random() * 0.2)
-        with trio.move_on_after(rng.random() * 0.01):
-            kind = n % 4
-            if kind == 3:
-                result = await client.transaction().create(f"{root}/t{n}", ephemeral=True).commit()
-                made.update(each.path for each in result if isinstance(each, zk.Created))
-            else:
-                made.add(await client.create(f"{root}/n{n}", ephemeral=True, sequential=kind == 1, protected=kind == 2))
-
-    async def watch(n: int) -> None:
-        await trio.sleep(rng.random() * 0.2)
-        with trio.move_on_after(rng.random() * 0.01):
-            async with client.watch(f"{root}/{n % 10}", recursive=n % 2 == 0), client.watch_exists(f"{root}/{n % 7}"):
-                await trio.sleep(rng.random() * 0.01)
-
-    async with trio.open_nursery() as nursery:
-        for n in range(400):
-            nursery.start_soon(create, n)
-            nursery.start_soon(watch, n)
-    assert made
-    await until(lambda: ephemerals_of(server, client.session_id) == made)
-    await until(lambda: not watches_of(server, client.session_id))
 
 
 async def test_open_and_close_cancelled_at_every_await(server: ZooKeeperServer, root: str, witness: RawClient) -> None:
