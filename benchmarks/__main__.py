@@ -16,6 +16,7 @@ from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 
+from .places import Place
 from .report import as_json, lines_of, machine, markdown, quietness
 from .rounds import Plan, Turn, run_rounds
 from .servers import Server, UnavailableError, real_server, stand_in, workplace
@@ -32,6 +33,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=100, help="bytes of data (%(default)s)")
     parser.add_argument("--only", action="append", metavar="TEXT", help="rows whose name holds this; may be repeated")
     parser.add_argument("--quiet", type=float, default=0.1, help="cores that others may keep busy (%(default)s)")
+    parser.add_argument(
+        "--nice", type=int, default=0, help="niceness of clients and servers; below 0 keeps others off (%(default)s)"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured")
     parser.add_argument("--list", action="store_true", help="name the rows, and measure nothing")
     return parser.parse_args()
@@ -59,7 +63,7 @@ def main() -> int:
         return 1
     try:
         _measure(arguments, rows)
-    except UnavailableError as error:
+    except (UnavailableError, PermissionError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0
@@ -73,18 +77,20 @@ def _measure(arguments: argparse.Namespace, rows: list[Row]) -> None:
         warm_up=arguments.warm_up,
         size=arguments.size,
         core=client_core,
+        nice=arguments.nice,
         quiet=arguments.quiet,
     )
+    place = Place(server_core, arguments.nice) if server_core is not None or arguments.nice else None
     servers: dict[str, Server] = {}
     turns: list[Turn] = []
     with ExitStack() as stack:
         path = "/"
         if any(row.server == "real" for row in rows):
-            servers["real"] = stack.enter_context(real_server(server_core))
+            servers["real"] = stack.enter_context(real_server(place))
             path = stack.enter_context(workplace(servers["real"], plan.size))
         if any(row.server == "stand-in" for row in rows):
             try:
-                servers["stand-in"] = stack.enter_context(stand_in(server_core, plan.size))
+                servers["stand-in"] = stack.enter_context(stand_in(place, plan.size))
             except UnavailableError as error:
                 print(f"Without the rows of the stand-in: {error}", file=sys.stderr)
         turns += run_rounds(plan, [row for row in rows if row.server in servers], servers, path)
@@ -98,6 +104,8 @@ def _measure(arguments: argparse.Namespace, rows: list[Row]) -> None:
     print()
     print("- " + ", ".join(f"{name} {value}" for name, value in facts.items()))
     print("- " + "; ".join(server.about for server in servers.values()))
+    if plan.nice:
+        where += f", niceness {plan.nice}"
     print(f"- {where}; {plan.size} bytes of data; each turn is a process of its own")
     print(
         f"- {plan.rounds} interleaved rounds of {plan.seconds:g} s a turn; "

@@ -27,6 +27,7 @@ class Plan:
         warm_up: seconds in front of each turn.
         size: bytes of data.
         core: where clients stay; None for any core.
+        nice: their niceness; 0 leaves it as it is.
         quiet: cores that others may keep busy; when it is more, the contenders of the row repeat their turns.
     """
 
@@ -35,6 +36,7 @@ class Plan:
     warm_up: float
     size: int
     core: int | None
+    nice: int
     quiet: float
 
 
@@ -101,6 +103,7 @@ def _take_turn(plan: Plan, row: Row, contender: Contender, server: Server, path:
             seconds=plan.seconds,
             warm_up=plan.warm_up,
             core=plan.core,
+            nice=plan.nice,
             server_pid=server.pid,
         )
         return _run_worker(slot)
@@ -118,5 +121,7 @@ def _run_worker(slot: Slot) -> Result:
     """Start a fresh process for one turn."""
     argv = [sys.executable, "-m", "benchmarks.worker", json.dumps(slot.to_dict())]
     checkout = Path(__file__).resolve().parent.parent
-    done = subprocess.run(argv, cwd=checkout, stdout=subprocess.PIPE, text=True, check=True, timeout=300)
+    done = subprocess.run(
+        argv, cwd=checkout, stdout=subprocess.PIPE, text=True, check=True, timeout=300, start_new_session=True
+    )
     return Result(**json.loads(done.stdout))

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
+from .places import Place
 from .with_socket import Bare, create, delete
 
-__all__ = ["Server", "UnavailableError", "made_below", "pin", "real_server", "stand_in", "workplace"]
+__all__ = ["Server", "UnavailableError", "made_below", "real_server", "stand_in", "workplace"]
 
 _MEMORY = Path("/dev/shm")
 _WINDOW = 100
@@ -42,15 +43,12 @@ class Server:
     about: str
 
 
-def pin(pid: int, core: int) -> None:
-    """Keep a process, with all its threads, on one core; threads that it starts later inherit that."""
-    for thread in Path(f"/proc/{pid}/task").iterdir():
-        os.sched_setaffinity(int(thread.name), {core})
-
-
 @contextmanager
-def real_server(core: int | None) -> Iterator[Server]:
+def real_server(place: Place | None) -> Iterator[Server]:
     """A standalone ZooKeeper of our own with its data in memory, or the first server of ``ZK_HOSTS``.
+
+    Args:
+        place: where it runs; None for anywhere. A server of ``ZK_HOSTS`` stays where it is.
 
     Raises:
         UnavailableError: there is none.
@@ -88,8 +86,8 @@ def real_server(core: int | None) -> Iterator[Server]:
         elif in_memory:
             del os.environ["TMPDIR"]
     with server:
-        if core is not None:
-            pin(server.pid, core)
+        if place is not None:
+            place.take(server.pid)
         where = "on tmpfs" if in_memory else "on disk"
         version = _version(HOST, server.port)
         about = f"ZooKeeper {version}, standalone, data {where}, no fsync, -Xmx128m, serial GC, C1 only"
@@ -97,19 +95,19 @@ def real_server(core: int | None) -> Iterator[Server]:
 
 
 def _version(host: str, port: int) -> str:
-    """Ask a server which release it is, which may be more than numbers."""
+    """Ask a server which release it is."""
     from tests.support.raw import four_letter
 
-    found = re.search(r"version: ([^\s,]+)", four_letter(host, port, "srvr"))
+    found = re.search(r"version: ([^\s,-]+)", four_letter(host, port, "srvr"))
     return found[1] if found else "of unknown version"
 
 
 @contextmanager
-def stand_in(core: int | None, size: int) -> Iterator[Server]:
+def stand_in(place: Place | None, size: int) -> Iterator[Server]:
     """The stand-in, compiled just now.
 
     Args:
-        core: to stay on; None for any.
+        place: where it runs; None for anywhere.
         size: bytes of data in each reply.
 
     Raises:
@@ -125,13 +123,17 @@ def stand_in(core: int | None, size: int) -> Iterator[Server]:
         if made.returncode:
             raise UnavailableError(f"the stand-in cannot be compiled:\n{made.stderr}")
         with subprocess.Popen(
-            [program, str(size)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [program, str(size)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
         ) as process:
             assert process.stdout is not None
             try:
                 port = int(process.stdout.readline())
-                if core is not None:
-                    pin(process.pid, core)
+                if place is not None:
+                    place.take(process.pid)
                 yield Server(host="127.0.0.1", port=port, pid=process.pid, about="stand-in: C, one thread, epoll")
             finally:
                 process.kill()

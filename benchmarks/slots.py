@@ -88,6 +88,7 @@ class Slot:
         seconds: how long to measure, roughly: it is the number of operations that is fixed.
         warm_up: how long to run before that.
         core: the core to stay on; None for any.
+        nice: the niceness to run with; 0 leaves it as it is.
         server_pid: the server's process, to tell its work from that of others; 0 if it is not known.
     """
 
@@ -101,6 +102,7 @@ class Slot:
     seconds: float
     warm_up: float
     core: int | None
+    nice: int
     server_pid: int
 
     def to_dict(self) -> dict[str, Any]:

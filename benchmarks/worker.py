@@ -8,14 +8,15 @@ import sys
 from dataclasses import asdict
 from importlib import import_module
 
+from .places import Place
 from .slots import Slot
 
 
 def main() -> None:
     """Take the turn."""
     slot = Slot(**json.loads(sys.argv[1]))
-    if slot.core is not None:
-        os.sched_setaffinity(0, {slot.core})
+    if slot.core is not None or slot.nice:
+        Place(slot.core, slot.nice).take(os.getpid())
     module = {"zk_trio": "with_trio", "kazoo": "with_kazoo", "socket": "with_socket"}[slot.contender]
     contender = import_module(f"benchmarks.{module}")  # it alone, so that nobody pays for the imports of others
     print(json.dumps(asdict(contender.run(slot))))

@@ -213,6 +213,25 @@ async def test_leaving_one_kind_leaves_the_others(
     await until(lambda: not watches_of(server, client.session_id))
 
 
+async def test_left_in_any_order_nothing_is_watched(
+    client: zk.Client, server: ZooKeeperServer, root: str, witness: RawClient
+) -> None:
+    """From 3.9 on a one-shot watch that was there first stays beside a lasting one, unless it is removed, too."""
+    rng = random.Random(3)
+    orders = [order for count in (2, 3, 5) for order in permutations(KINDS, count)]
+    for number, order in enumerate(rng.sample(orders, 100)):
+        path = witness.create(f"{root}/{number}")
+        opened = [open_watch(client, kind, path) for kind in order]
+        for watch in opened:
+            await watch.__aenter__()
+        if number % 2:
+            rng.shuffle(opened)
+        for watch in opened:
+            await watch.__aexit__(None, None, None)
+        assert not await client.check_watches(path), order
+    assert not watches_of(server, client.session_id)
+
+
 async def test_all_kinds_after_a_reconnect(proxy: ChaosProxy, root: str, witness: RawClient) -> None:
     rng = random.Random(4471)
     async with zk.open_client(proxy.hosts) as client:

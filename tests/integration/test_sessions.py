@@ -202,7 +202,7 @@ async def test_scope_that_is_cancelled_ends_its_session(server: ZooKeeperServer,
             scope.cancel()
             await trio.sleep_forever()
     assert witness.children(root) == []
-    assert connections_of(server, client.session_id) == 0
+    await until(lambda: not connections_of(server, client.session_id))
 
 
 async def test_calls_after_the_end(server: ZooKeeperServer, root: str) -> None:

@@ -290,8 +290,8 @@ def test_a_one_shot_that_was_first_is_heard_whatever_mode_the_server_has() -> No
         (DATA, WatcherType.DATA),
         (EXIST, WatcherType.DATA),
         (CHILD, WatcherType.CHILDREN),
-        (PERSISTENT, WatcherType.PERSISTENT),
-        (RECURSIVE, WatcherType.PERSISTENT_RECURSIVE),
+        (PERSISTENT, WatcherType.ANY),
+        (RECURSIVE, WatcherType.ANY),
     ],
 )
 def test_the_last_watcher_takes_the_watch_with_it(kind: WatchKind, watcher_type: WatcherType) -> None:
@@ -347,7 +347,7 @@ def test_a_lasting_watch_stays_while_anybody_uses_it() -> None:
     table.discard(persistent)
     assert table.unused("/a")
     assert table.unused_paths() == ["/a"]
-    assert table.removals("/a", PERSISTENT) == [RemoveWatches("/a", WatcherType.PERSISTENT_RECURSIVE)]
+    assert table.removals("/a", PERSISTENT) == [RemoveWatches("/a", WatcherType.ANY)]
     assert not table.unused("/a")
     assert table.unused_paths() == []
 
@@ -357,29 +357,7 @@ def test_both_lasting_watches_are_removed() -> None:
     watchers = [arm(table, "/a", PERSISTENT), arm(table, "/a", RECURSIVE)]
     for watcher in watchers:
         table.discard(watcher)
-    assert table.removals("/a", RECURSIVE) == [
-        RemoveWatches("/a", WatcherType.PERSISTENT),
-        RemoveWatches("/a", WatcherType.PERSISTENT_RECURSIVE),
-    ]
-
-
-@pytest.mark.parametrize("watcher_type", WatcherType)
-def test_fallback_removal(watcher_type: WatcherType) -> None:
-    table = WatchTable()
-    refused = RemoveWatches("/a", watcher_type)
-    lasting = watcher_type in (WatcherType.PERSISTENT, WatcherType.PERSISTENT_RECURSIVE)
-    expected = RemoveWatches("/a", WatcherType.ANY) if lasting else None
-    assert table.fallback_removal(refused) == expected
-    watcher = arm(table, "/a", CHILD)
-    assert table.fallback_removal(refused) is None
-    table.discard(watcher)
-    prepared = prepare(table, "/a", DATA)
-    assert table.fallback_removal(refused) is None
-    settle(table, prepared, -101)
-    prepared = prepare(table, "/a", RECURSIVE)
-    assert table.fallback_removal(refused) is None
-    settle(table, prepared, -4)
-    assert table.fallback_removal(refused) == expected
+    assert table.removals("/a", RECURSIVE) == [RemoveWatches("/a", WatcherType.ANY)]
 
 
 # --- a new connection
@@ -416,7 +394,7 @@ def test_a_persistent_watch_is_restored_as_part_of_a_recursive_one() -> None:
     assert fire(table, CREATED, "/a/b") == [(CREATED, "/a/b", [recursive]), (CHILDREN, "/a", [persistent])]
     table.discard(persistent)
     table.discard(recursive)
-    assert table.removals("/a", RECURSIVE) == [RemoveWatches("/a", WatcherType.PERSISTENT_RECURSIVE)]
+    assert table.removals("/a", RECURSIVE) == [RemoveWatches("/a", WatcherType.ANY)]
 
 
 def test_a_lasting_watch_that_nobody_uses_is_not_restored() -> None:

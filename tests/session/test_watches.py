@@ -43,8 +43,8 @@ REMOVALS = {
     DATA: WatcherType.DATA,
     EXIST: WatcherType.DATA,
     CHILD: WatcherType.CHILDREN,
-    PERSISTENT: WatcherType.PERSISTENT,
-    RECURSIVE: WatcherType.PERSISTENT_RECURSIVE,
+    PERSISTENT: WatcherType.ANY,
+    RECURSIVE: WatcherType.ANY,
 }
 
 
@@ -159,7 +159,7 @@ def test_unwatch(kind: WatchKind) -> None:
     assert peer.drain() == []
 
 
-@pytest.mark.parametrize("code", [-121, -6, -101])
+@pytest.mark.parametrize("code", [-121, -5, -6, -101])
 def test_a_removal_that_is_refused_changes_nothing(code: int) -> None:
     peer = connected()
     peer.session.unwatch(watch(peer, "/a", PERSISTENT))
@@ -170,28 +170,15 @@ def test_a_removal_that_is_refused_changes_nothing(code: int) -> None:
     assert peer.up()
 
 
-@pytest.mark.parametrize("kind", [PERSISTENT, RECURSIVE])
-def test_old_servers_remove_all_kinds_at_once(kind: WatchKind) -> None:
+@pytest.mark.parametrize("kind", [DATA, EXIST, CHILD])
+def test_a_one_shot_that_was_there_first_goes_with_the_lasting_watch(kind: WatchKind) -> None:
+    # From 3.9 on the server keeps both.
     peer = connected()
-    peer.session.unwatch(watch(peer, "/a", kind))
-    peer.take()
-    peer.answer(code=-5)
+    once, lasting = watch(peer, "/a", kind), watch(peer, "/a", PERSISTENT)
+    peer.session.unwatch(once)
+    assert peer.take() == []
+    peer.session.unwatch(lasting)
     assert peer.taken() == [RemoveWatches("/a", WatcherType.ANY)]
-    peer.answer(code=-5)
-    assert peer.take() == []
-    assert peer.drain() == []
-
-
-def test_old_servers_keep_what_somebody_uses_by_now() -> None:
-    peer = connected()
-    peer.session.unwatch(watch(peer, "/a", PERSISTENT))
-    peer.take()
-    _, watcher = submit(peer, "/a", DATA)
-    peer.answer(code=-5)
-    peer.take()
-    peer.answer()
-    assert peer.take() == []
-    assert watcher.armed
 
 
 def test_unwatch_while_another_request_sets_the_same() -> None:
@@ -307,7 +294,7 @@ def test_a_lasting_watch_goes_with_the_last_who_uses_it() -> None:
     assert peer.take() == []
     peer.notify(CHANGED, "/a")
     assert only(peer.fired()).watchers == [data]
-    assert peer.taken() == [RemoveWatches("/a", WatcherType.PERSISTENT_RECURSIVE)]
+    assert peer.taken() == [RemoveWatches("/a", WatcherType.ANY)]
 
 
 def test_the_last_one_may_be_a_child_watch() -> None:
@@ -316,7 +303,7 @@ def test_the_last_one_may_be_a_child_watch() -> None:
     peer.session.unwatch(recursive)
     peer.notify(CREATED, "/a/b")
     assert only(peer.fired()).watchers == [child]
-    assert peer.taken() == [RemoveWatches("/a", WatcherType.PERSISTENT_RECURSIVE)]
+    assert peer.taken() == [RemoveWatches("/a", WatcherType.ANY)]
 
 
 # --- abandoned calls

@@ -18,7 +18,6 @@ from ..errors import (
     ConnectionLossError,
     ErrorCode,
     LocalProtocolError,
-    MarshallingError,
     RemoteProtocolError,
     ReplyTooLargeError,
     SessionExpiredError,
@@ -29,7 +28,6 @@ from ..wire import (
     ConnectRequest,
     ConnectResponse,
     EventType,
-    RemoveWatches,
     Request,
     Sasl,
 )
@@ -784,7 +782,4 @@ class Session:
             self._submit_own(request, self._watch_removed)
 
     def _watch_removed(self, call: Call[None], now: float) -> None:
-        request = call.request
-        assert isinstance(request, RemoveWatches)
-        if isinstance(call.error, MarshallingError) and (again := self._watches.fallback_removal(request)):
-            self._submit_own(again, self._watch_removed)
+        """Nothing is left to do; that there was no such watch is as good an answer."""

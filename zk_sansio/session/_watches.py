@@ -185,11 +185,10 @@ class WatchTable:
         if path in self._held:
             if any(path in table for table in self._tables.values()):
                 return []
-            types = {
-                AddWatchMode.PERSISTENT: WatcherType.PERSISTENT,
-                AddWatchMode.PERSISTENT_RECURSIVE: WatcherType.PERSISTENT_RECURSIVE,
-            }
-            return [RemoveWatches(path, types[mode]) for mode in sorted(self._held.pop(path))]
+            # All kinds: from 3.9 on there may be a one-shot watch beside it, which had been set before; older servers
+            # know no other way.
+            del self._held[path]
+            return [RemoveWatches(path, WatcherType.ANY)]
         if kind is WatchKind.CHILD:
             return [] if path in self._tables[kind] else [RemoveWatches(path, WatcherType.CHILDREN)]
         if path in self._tables[WatchKind.DATA] or path in self._tables[WatchKind.EXIST]:
@@ -203,15 +202,6 @@ class WatchTable:
     def unused_paths(self) -> list[str]:
         """Every path of which that is true."""
         return [path for path in self._held if self.unused(path)]
-
-    def fallback_removal(self, refused: RemoveWatches) -> RemoveWatches | None:
-        """What to send when a server before 3.9 does not know the type: all kinds, if nobody needs any."""
-        path = refused.path
-        in_use = any(path in table for table in self._tables.values())
-        arming = self._arming[path, None] or self._arming_lasting(path)
-        if refused.watcher_type < WatcherType.PERSISTENT or in_use or arming:
-            return None
-        return RemoveWatches(path, WatcherType.ANY)
 
     # --- firing
 
