@@ -184,7 +184,7 @@ EXAMPLES: list[tuple[ZooKeeperError, str]] = [
     (TlsError("certificate has expired"), "TLS: certificate has expired"),
     (TlsError("no shared cipher", server="zk1:2281", permanent=True), "TLS with zk1:2281: no shared cipher"),
     (FourLetterError("ruok", "not in the server's whitelist"), "ruok: not in the server's whitelist"),
-    (LeaseLostError("the lock was lost"), "the lock was lost"),
+    (LeaseLostError("/l", "it expired"), "the lease of /l is lost: it expired"),
     (ProtocolError("something"), "something"),
     (LocalProtocolError("something"), "something"),
     (InvalidRequestError("something"), "something"),

@@ -11,13 +11,17 @@ from types import FunctionType, ModuleType
 
 import pytest
 
-PACKAGES = ["zk_sansio", "zk_sansio.wire", "zk_sansio.session", "zk_sansio.client", "zk_trio"]
-
-
-def ruffs_order(name: str) -> tuple[int, list[str | int]]:
-    """CONSTANTS, then Classes, then the rest, and numbers by value: the order that ruff gives to ``__all__``."""
-    kind = 0 if name.isupper() and len(name) > 1 else 1 if name[0].isupper() else 2
-    return kind, [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
+PACKAGES = [
+    "zk_adapter",
+    "zk_anyio",
+    "zk_blocking",
+    "zk_sansio",
+    "zk_sansio.client",
+    "zk_sansio.recipes",
+    "zk_sansio.session",
+    "zk_sansio.wire",
+    "zk_trio",
+]
 
 
 def has_docstring(thing: type | FunctionType) -> bool:
@@ -37,8 +41,6 @@ def faults(package: ModuleType) -> list[str]:
     found = []
     if len(set(names)) != len(names):
         found.append("__all__ names something twice")
-    if list(names) != sorted(names, key=ruffs_order):
-        found.append("__all__ is not sorted")
     for name in names:
         if name.startswith("_") and name != "__version__":
             found.append(f"{name} is private")
@@ -107,9 +109,6 @@ def test_checker_accepts(made_up: Callable[[str], ModuleType]) -> None:
     "old, new, expected",
     [
         ("__all__ =", "names =", "__all__ is missing"),
-        ('"LIMIT", "Create",', '"Create", "LIMIT",', "__all__ is not sorted"),
-        ('"Create2", "Create10"', '"Create10", "Create2"', "__all__ is not sorted"),
-        ('"Kind", "Pair"', '"Pair", "Kind"', "__all__ is not sorted"),
         ('"Kind"', '"Kind", "Kind"', "__all__ names something twice"),
         ('"open_it"]', '"_private", "open_it"]\n_private = 1', "_private is private"),
         ('"Kind"', '"Kind", "Missing"', "Missing does not exist"),

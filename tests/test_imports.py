@@ -1,6 +1,6 @@
 """The import rule of the house, held against the source of every module.
 
-Imports go one way: wire <- session <- client <- recipes, wire <- server, zk_sansio <- adapters. The core takes its
+Imports go one way: wire <- session <- client <- recipes, wire <- server, zk_sansio <- zk_adapter <- adapters. The core takes its
 clock, its randomness and its bytes as arguments, so it imports nothing that could fetch them. Imports inside functions
 and under ``if TYPE_CHECKING`` count like any other.
 """
@@ -16,6 +16,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 CORE = "zk_sansio"
+FRONT = ("zk_sansio", "zk_sansio.vocabulary")
+"""What users import: it offers names of all layers, so none of them may import it."""
+
+PARTS = "zk_adapter"
+"""What all adapters need that does not wait."""
+
 ADAPTERS = ("zk_anyio", "zk_blocking", "zk_trio")
 
 BASE = "base modules"
@@ -69,6 +75,7 @@ FORBIDDEN_IN_CORE = frozenset(
 # The longest name that fits decides.
 THIRD_PARTY: Mapping[str, Collection[str]] = {
     "zk_sansio": (),
+    "zk_adapter": (),
     "zk_anyio": ("anyio",),
     "zk_blocking": (),
     "zk_trio": ("trio",),
@@ -106,9 +113,9 @@ def breach_in_core(module: str, target: str, known: Collection[str]) -> str | No
     top = target.split(".")[0]
     if top in FORBIDDEN_IN_CORE and not (top == "ssl" and module == TLS):
         return "the core has no I/O, no clock, no event loop and no randomness of its own"
-    if not within(target, CORE) or module == CORE:
+    if not within(target, CORE) or module in FRONT:
         return None
-    if target == CORE:
+    if target in FRONT:
         return "zk_sansio imports all of its layers, so none of them may import it"
     here, there = layer(module, known), layer(target, known)
     if here not in LAYERS:
@@ -127,7 +134,9 @@ def breach(module: str, target: str, known: Collection[str]) -> str | None:
         return reason
     if top in sys.stdlib_module_names or top == CORE or top == module.split(".")[0]:
         return None
-    if top in ADAPTERS:
+    if top == PARTS and module.split(".")[0] in ADAPTERS:
+        return None
+    if top in (PARTS, *ADAPTERS):
         return "adapters are imported neither by the core nor by each other"
     closest = max((package for package in THIRD_PARTY if within(module, package)), key=len)
     if top not in THIRD_PARTY[closest]:
@@ -145,7 +154,7 @@ def breaches(module: str, is_package: bool, source: str, known: Collection[str])
 
 def find_modules() -> dict[str, Path]:
     modules = {}
-    for package in (CORE, *ADAPTERS):
+    for package in (CORE, PARTS, *ADAPTERS):
         for path in sorted((ROOT / package).rglob("*.py")):
             parts = path.relative_to(ROOT).with_suffix("").parts
             modules[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
@@ -160,7 +169,10 @@ def test_every_module_keeps_the_import_rule() -> None:
         "zk_sansio.wire",
         "zk_sansio.session",
         "zk_sansio.client",
-        "zk_trio",
+        "zk_sansio.recipes",
+        *FRONT,
+        PARTS,
+        *ADAPTERS,
     } <= set(modules)
     found = [
         line
@@ -189,6 +201,9 @@ MADE_UP = {
     "zk_sansio.server._tree": False,
     "zk_sansio.surprise": True,
     "zk_sansio.surprise._inside": False,
+    "zk_sansio.vocabulary": False,
+    "zk_adapter": True,
+    "zk_adapter._transport": False,
     "zk_trio": True,
     "zk_trio._driver": False,
     "zk_trio.cli": True,
@@ -248,6 +263,10 @@ def test_core_reaches_nothing_outside(module: str, name: str) -> None:
         ("zk_sansio", "import zk_trio", "zk_trio"),
         ("zk_sansio.client._client", "from zk_trio._driver import drive", "zk_trio._driver"),
         ("zk_trio._driver", "import zk_anyio", "zk_anyio"),
+        ("zk_adapter._transport", "import zk_trio", "zk_trio"),
+        ("zk_adapter._transport", "import trio", "trio"),
+        ("zk_sansio.client._client", "import zk_adapter", "zk_adapter"),
+        ("zk_sansio.client._client", "from ..vocabulary import Stat", "zk_sansio.vocabulary"),
         ("zk_anyio", "from zk_blocking import open_client", "zk_blocking"),
         ("zk_trio._driver", "import anyio", "anyio"),
         ("zk_trio._driver", "import cyclopts", "cyclopts"),
@@ -277,6 +296,9 @@ def test_checker_reports(module: str, source: str, target: str) -> None:
         ("zk_sansio.server._tree", "from ..wire import Stat\nfrom ..paths import join"),
         ("zk_trio._driver", "import random, socket, ssl, time, trio\nimport zk_sansio\nfrom . import cli"),
         ("zk_trio.cli", "import trio, cyclopts, rich.table\nfrom zk_trio import open_client"),
+        ("zk_trio._driver", "from zk_adapter._transport import Transport"),
+        ("zk_adapter._transport", "import socket, ssl\nfrom zk_sansio.session import Server"),
+        ("zk_sansio.vocabulary", "from .client import Client"),
         ("zk_anyio", "import anyio\nfrom zk_sansio.client import Client"),
         ("zk_blocking", "import socket, threading, time\nfrom zk_sansio.tls import wrap"),
     ],

@@ -491,7 +491,20 @@ class FourLetterError(ZooKeeperError):
 
 
 class LeaseLostError(ZooKeeperError):
-    """A lock, a leadership or another lease ended under its holder."""
+    """A lock, a leadership or another lease ended under its holder.
+
+    Attributes:
+        path: the znode that was the lease.
+        reason: how it ended.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path: str | None = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"the lease of {self.path} is lost: {self.reason}"
 
 
 class ProtocolError(ZooKeeperError):

@@ -11,16 +11,15 @@ from collections.abc import Sequence
 
 import trio
 
+from zk_adapter import PROBE_LIMIT, TOO_LATE, TlsSource, addresses, unresolved
 from zk_sansio.client import Engine, SocketOptions
 from zk_sansio.errors import InvalidRequestError, TlsError
 from zk_sansio.session import Attempt, Dial, HostPort, Probe, Resolve, Session, Waitable
 
 from ._runtime import TrioRuntime
-from ._stream import Stream, TlsSource, dial
+from ._stream import Stream, dial
 
 __all__ = ["Driver", "resolve"]
-
-_PROBE_LIMIT = 64 * 1024
 
 
 class Driver:
@@ -154,22 +153,8 @@ class Driver:
         """Take what has arrived, once, so that a flood of replies leaves others their turn."""
         now = trio.current_time()
         serving = session.state.serving
-        try:
-            if stream.plain and (buffer := session.receive_buffer()) is not None:
-                count = stream.receive_into(buffer)
-                if count is None:
-                    return
-                if count:
-                    session.receive_buffer_filled(count, now)
-                else:
-                    session.receive_data(b"", now)
-            else:
-                data = stream.receive()
-                if data is None:
-                    return
-                session.receive_data(data, now)
-        except (OSError, TlsError) as error:
-            session.connection_lost(error, now)
+        if not stream.receive_for(session, now):
+            return
         self._engine.deliver()
         if not session.connected or not (serving and session.state.serving):
             # While a connection serves its deadlines only move away; before, and when it begins to, they come closer.
@@ -181,7 +166,7 @@ class Driver:
         try:
             while True:
                 if stream.unsent:
-                    await stream.send_unsent()
+                    await stream.carry_out(stream.sending())
                 data = session.data_to_send(trio.current_time())
                 if data:
                     if stream.send(data):
@@ -246,17 +231,15 @@ async def resolve(hosts: Sequence[HostPort], deadline: float) -> tuple[dict[Host
         The numeric addresses that were found, and for the other names why there is none.
     """
     found: dict[HostPort, list[str]] = {}
-    errors = dict.fromkeys(hosts, "the name was not resolved in time")
+    errors = dict.fromkeys(hosts, TOO_LATE)
 
     async def look_up(host: HostPort) -> None:
         try:
             infos = await trio.socket.getaddrinfo(host.host, host.port, type=trio.socket.SOCK_STREAM)
-        except OSError as error:
-            errors[host] = f"the name cannot be resolved: {error.strerror or error}"
-        except UnicodeError:
-            errors[host] = "this is no name that can be resolved"
+        except (OSError, UnicodeError) as error:
+            errors[host] = unresolved(error)
         else:
-            found[host] = [str(info[4][0]) for info in infos]
+            found[host] = addresses(infos)
             del errors[host]
 
     with trio.move_on_at(deadline):
@@ -272,8 +255,8 @@ async def ask(attempt: Probe, options: SocketOptions, tls: TlsSource) -> bytes:
     try:
         answer = b""
         if not stream.send(attempt.data):
-            await stream.send_unsent()
-        while len(answer) < _PROBE_LIMIT:
+            await stream.carry_out(stream.sending())
+        while len(answer) < PROBE_LIMIT:
             data = stream.receive()
             if data == b"":
                 break

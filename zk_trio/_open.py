@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from functools import partial
-from os import urandom
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from random import SystemRandom
 from typing import Unpack
 
 import trio
 
-from zk_sansio.client import Client, ClientSettings, Engine, SocketOptions, check_reply, prepare
+from zk_adapter import TlsSource, plain_errors, probes, server_to_ask
+from zk_sansio.client import ClientSettings, Engine, SocketOptions, check_reply, prepare
 from zk_sansio.errors import ConnectError, FourLetterError, TlsError
-from zk_sansio.session import Probe, SaslFactory, Server, parse_hosts
-from zk_sansio.session import digest_md5 as digest_md5_with_nonces
+from zk_sansio.recipes import Client
 
 from ._driver import Driver, ask, resolve
 from ._runtime import TrioRuntime
-from ._stream import TlsSource
 
-__all__ = ["digest_md5", "four_letter_word", "open_client"]
+__all__ = ["four_letter_word", "open_client"]
 
 
 @asynccontextmanager
@@ -46,16 +43,17 @@ async def open_client(
     """
     runtime = TrioRuntime()
     setup = prepare(hosts, runtime, SystemRandom(), settings)
-    client, engine = setup.client, setup.engine
+    engine = setup.engine
+    client = Client(engine, setup.chroot, setup.retry, setup.while_suspended)
     driver = Driver(engine, runtime, setup.socket, ssl)
     closing = False
-    with _plain_errors():
+    with plain_errors():
         async with trio.open_nursery() as nursery:
             # The service outlives the body's clean-up, and is not cancelled with it.
             service = trio.CancelScope(shield=True)
 
             async def serve() -> None:
-                with service, _plain_errors():
+                with service, plain_errors():
                     await driver.run()
                 if not closing and not service.cancel_called:
                     _end_body(engine, nursery)
@@ -89,22 +87,6 @@ async def _wait_open(engine: Engine, seconds: float | None) -> None:
         raise engine.unreachable(seconds)
 
 
-@contextmanager
-def _plain_errors() -> Iterator[None]:
-    """Let the one exception of our own nursery out as itself: nobody else has put anything into it."""
-    try:
-        yield
-    except BaseExceptionGroup as group:
-        if len(group.exceptions) != 1:
-            raise
-        error = group.exceptions[0]
-        cause, context, silent = error.__cause__, error.__context__, error.__suppress_context__
-        try:
-            raise error
-        finally:
-            error.__cause__, error.__context__, error.__suppress_context__ = cause, context, silent
-
-
 async def four_letter_word(
     host: str, word: str, *, ssl: TlsSource = None, within: float = 5.0, socket: SocketOptions | None = None
 ) -> str:
@@ -121,19 +103,14 @@ async def four_letter_word(
         ConnectError: the server cannot be reached.
         FourLetterError: it does not answer this word, or not in time.
     """
-    servers, chroot = parse_hosts(host)
-    if len(servers) != 1 or chroot:
-        raise FourLetterError(word, f"asks one server, given as host:port, not {host!r}")
-    if len(word) != 4 or not word.isascii():
-        raise FourLetterError(word, "is not a word of four letters")
+    server = server_to_ask(host, word)
     deadline = trio.current_time() + within
     with trio.move_on_at(deadline):
-        found, errors = await resolve(servers, deadline)
+        found, errors = await resolve([server], deadline)
         if errors:
-            raise ConnectError(f"{host}: {errors[servers[0]]}")
+            raise ConnectError(f"{host}: {errors[server]}")
         failure: OSError | TlsError | None = None
-        for address in found[servers[0]]:
-            probe = Probe(Server(servers[0], address), deadline, word.encode())
+        for probe in probes(server, found[server], word, deadline):
             try:
                 answer = await ask(probe, socket or SocketOptions(), ssl)
             except (OSError, TlsError) as error:
@@ -142,16 +119,3 @@ async def four_letter_word(
             return check_reply(word, answer.decode("utf-8", "replace"))
         raise ConnectError(f"{host} cannot be reached: {failure}") from failure
     raise FourLetterError(word, f"no answer from {host} within {within:.3g} s")
-
-
-def digest_md5(user: str, password: str) -> SaslFactory:
-    """SASL with DIGEST-MD5, for ``open_client(sasl=...)``: the same user and password for every server.
-
-    Args:
-        user: the user name.
-        password: the password.
-
-    Raises:
-        InvalidRequestError: a name or password that no server can know.
-    """
-    return digest_md5_with_nonces(user, password, partial(urandom, 16))

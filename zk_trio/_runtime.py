@@ -64,6 +64,14 @@ class TrioRuntime:
         """A checkpoint of trio."""
         await trio.lowlevel.checkpoint()
 
+    def cancel_scope(self) -> trio.CancelScope:
+        """A cancel scope of trio."""
+        return trio.CancelScope()
+
+    def shielded(self, seconds: float, /) -> trio.CancelScope:
+        """A shielded cancel scope of trio, with a timeout."""
+        return trio.move_on_after(seconds, shield=True)
+
 
 def _nothing() -> None:
     """Nothing is connected, so there is nothing to send."""

@@ -6,12 +6,14 @@ import random
 import struct
 from collections import deque
 from collections.abc import Coroutine, Generator
+from contextlib import AbstractContextManager, nullcontext
 from types import coroutine
 from typing import Any, Generic, TypeVar
 
 from tests.support.peer import PASSWORD, buffer
-from zk_sansio.client import Client, Engine, OnExpiry, RetryPolicy
+from zk_sansio.client import CancelScope, Engine, OnExpiry, RetryPolicy
 from zk_sansio.paths import Chroot
+from zk_sansio.recipes import Client
 from zk_sansio.session import Dial, HostPort, Session, SessionOptions, Waitable
 from zk_sansio.wire import Request, decode_request
 
@@ -112,6 +114,12 @@ class StepRuntime:
     async def sleep(self, seconds: float, /) -> None:
         self.slept.append(seconds)
         self.time += seconds
+
+    def cancel_scope(self) -> CancelScope:
+        raise NotImplementedError
+
+    def shielded(self, seconds: float, /) -> AbstractContextManager[None]:
+        return nullcontext()
 
     async def checkpoint(self) -> None:
         self.checkpoints += 1

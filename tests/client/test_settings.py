@@ -19,8 +19,7 @@ def test_defaults() -> None:
     setup = prepared("zk1:2181,zk2")
     assert (setup.open_timeout, setup.close_grace, setup.keep_session) == (15.0, 3.0, False)
     assert setup.socket == SocketOptions()
-    assert setup.client.chroot == ""
-    assert setup.client._engine is setup.engine
+    assert setup.chroot.prefix == ""
     session = setup.engine.session
     assert session._dialer.servers.hosts == (HostPort("zk1"), HostPort("zk2"))
     assert session.timeout == 10.0
@@ -54,9 +53,9 @@ def test_everything() -> None:
         low_water=40,
     )
     assert (setup.open_timeout, setup.close_grace, setup.keep_session, setup.socket) == (None, 0, True, sockets)
-    assert setup.client.chroot == "/app"
-    assert setup.client._retry is retry
-    assert setup.client._fail_fast
+    assert setup.chroot.prefix == "/app"
+    assert setup.retry is retry
+    assert setup.while_suspended == "fail"
     assert setup.engine._on_expiry == "raise"
     session = setup.engine.session
     assert session.ticket == ticket

@@ -437,25 +437,14 @@ def test_a_search_whose_answer_cannot_be_read_is_given_up() -> None:
 # --- what somebody else here asked for
 
 
-def test_a_rival_is_told_so_when_both_are_lost() -> None:
+def test_what_rivals_ask_for_is_not_removed() -> None:
     peer = connected()
     abandoned(peer, create())
     rivals: list[Call[Any]] = [peer.session.submit(create()), peer.session.submit(Multi([create("/e")]))]
-    alone = peer.session.submit(create("/f"))
     peer.take()
     # Nobody knows whose it is: better an orphan than a theft.
     assert reconnect(peer) == []
-    assert [call.rival for call in rivals] == [True, True]
-    assert not alone.rival
-
-
-def test_one_call_alone_has_no_rival() -> None:
-    peer = connected()
-    abandoned(peer, create())
-    call = peer.session.submit(create())
-    peer.take()
-    peer.lose()
-    assert not call.rival
+    assert all(call.error for call in rivals)
 
 
 def test_what_a_waiting_call_asks_for_is_not_removed() -> None:

@@ -222,4 +222,4 @@ def test_what_can_be_waited_for() -> None:
     assert (batch.left, batch.wake_at, batch.waiter) == (0, 0, None)
     call: Call[Any] = Call(GetData("/a"), 1, b"")
     assert isinstance(call, Waitable)
-    assert (call.waiter, call.batch, call.rival, call.abandoned, call.blamed) == (None, None, False, False, 0)
+    assert (call.waiter, call.batch, call.abandoned, call.blamed) == (None, None, False, 0)

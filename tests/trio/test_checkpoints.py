@@ -12,7 +12,8 @@ from trio.testing import MockClock, assert_checkpoints, wait_all_tasks_blocked
 
 import zk_trio
 from tests.trio.fake import FakeServer
-from zk_sansio.client import Engine
+from zk_sansio.client import Engine, ZnodeClient
+from zk_sansio.client._reader import Reader
 from zk_trio import ChangeStream, Client, OneShotWatch, Pipeline, ReadBatch, StateStream, Transaction
 
 pytestmark = pytest.mark.trio
@@ -155,8 +156,8 @@ async def test_nothing_public_was_forgotten() -> None:
     silent = {f"{cls.__name__}.__aexit__" for cls in (ChangeStream, OneShotWatch, StateStream)}
     internal = {"Engine.call", "Engine.finish", "Engine.wait_for_room", "Engine.close"}
     public = {
-        f"{cls.__name__}.{name}"
-        for cls in (Client, ChangeStream, OneShotWatch, StateStream, Transaction, ReadBatch, Pipeline, Engine)
+        f"{'Client' if issubclass(cls, Reader) else cls.__name__}.{name}"
+        for cls in (Reader, ZnodeClient, Client, ChangeStream, OneShotWatch, StateStream, Transaction, ReadBatch, Pipeline, Engine)
         for name, member in vars(cls).items()
         if (inspect.iscoroutinefunction(member) or inspect.isasyncgenfunction(member))
         and (not name.startswith("_") or name.startswith("__"))

@@ -160,7 +160,7 @@ async def served(
 
 
 def option(stream: Stream, level: int, name: int) -> int:
-    return stream._sock.getsockopt(level, name)
+    return stream.sock.getsockopt(level, name)
 
 
 async def test_options_are_applied(listener: ScriptedListener, streams: list[Stream]) -> None:
@@ -179,13 +179,13 @@ async def test_options_that_are_left_out(listener: ScriptedListener, streams: li
         (stream,) = streams
         assert option(stream, socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
         assert option(stream, socket.SOL_SOCKET, socket.SO_KEEPALIVE) != 0
-        assert not stream._sock.getblocking()
-    assert stream._sock.fileno() == -1
+        assert not stream.sock.getblocking()
+    assert stream.sock.fileno() == -1
 
 
 async def test_the_address_to_connect_from(listener: ScriptedListener, streams: list[Stream]) -> None:
     async with served(listener, socket=SocketOptions(local_address=("127.0.0.1", 0))):
-        assert streams[0]._sock.getsockname()[0] == "127.0.0.1"
+        assert streams[0].sock.getsockname()[0] == "127.0.0.1"
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         with pytest.raises(ConnectError) as caught:
@@ -243,7 +243,7 @@ async def test_a_full_kernel_takes_the_rest_later(autojump_clock: MockClock) -> 
         assert not stream._send(stream.unsent) or not stream.unsent
         while stream.unsent:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(stream.send_unsent)
+                nursery.start_soon(stream.carry_out, stream.sending())
                 await wait_all_tasks_blocked()
                 theirs.setblocking(False)
                 while True:
@@ -284,7 +284,7 @@ async def test_a_kernel_that_changes_its_mind(monkeypatch: pytest.MonkeyPatch, a
 
         stream = Stream(Fickle())  # type: ignore[arg-type]
         assert not stream.send(b"12345")
-        await stream.send_unsent()
+        await stream.carry_out(stream.sending())
         assert tries == [5, 5, 3, 3, 1, 1]
         assert theirs.recv(10) == b"12345"
         stream.close()
@@ -327,7 +327,7 @@ async def test_answers_of_tls_go_behind_what_is_unsent(autojump_clock: MockClock
         data = bytes(range(256)) * 10_000
         assert not stream.send(data)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(stream.send_unsent)
+            nursery.start_soon(stream.carry_out, stream.sending())
             await wait_all_tasks_blocked()
             theirs.send(b"key update")
             assert stream.receive() is None
@@ -384,7 +384,7 @@ async def test_a_handshake_in_small_pieces(autojump_clock: MockClock) -> None:
 
         stream = Stream(Hasty(), SlowHandshake(2, b"hello"))  # type: ignore[arg-type]
         theirs.send(b"12")
-        await stream.handshake()
+        await stream.carry_out(stream.handshaking())
         assert theirs.recv(100) == b"hello"
         # What the server says behind its last word in the handshake is not lost.
         assert stream.receive() == b"early"

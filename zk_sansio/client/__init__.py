@@ -1,8 +1,8 @@
 """What users call, as coroutines over a small port; see `Runtime`."""
 
 from .._names import publish
-from ._caller import WhileSuspended
-from ._client import Client
+from ._caller import Caller, WhileSuspended
+from ._client import ZnodeClient
 from ._config import EnsembleConfig, EnsembleMember, parse_config
 from ._engine import Engine, OnExpiry
 from ._four_letter import (
@@ -25,18 +25,19 @@ from ._four_letter import (
     parse_wchp,
     parse_wchs,
 )
-from ._pipeline import Pending, Pipeline
+from ._pipeline import Pending, Pipeline, Recorder
 from ._retry import RetryPolicy
-from ._runtime import Runtime
+from ._runtime import CancelScope, Runtime
 from ._settings import ClientSettings, Setup, SocketOptions, prepare
 from ._streams import Change, ChangeStream, Gap, OneShotWatch, StateStream
-from ._transaction import ReadBatch, Transaction, TransactionResult
+from ._transaction import ReadBatch, Reads, Transaction, TransactionResult, Writes
 
 __all__ = [
     "FOUR_LETTER_WORDS",
+    "Caller",
+    "CancelScope",
     "Change",
     "ChangeStream",
-    "Client",
     "ClientSettings",
     "Engine",
     "EnsembleConfig",
@@ -49,6 +50,8 @@ __all__ = [
     "Pipeline",
     "ProposalSizes",
     "ReadBatch",
+    "Reads",
+    "Recorder",
     "RetryPolicy",
     "Runtime",
     "ServerStats",
@@ -60,6 +63,8 @@ __all__ = [
     "TransactionResult",
     "WatchSummary",
     "WhileSuspended",
+    "Writes",
+    "ZnodeClient",
     "check_reply",
     "parse_conf",
     "parse_config",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 
 from ..acl import ACL, OPEN
@@ -23,9 +23,10 @@ from ..wire import (
     Sync,
     Znode,
 )
+from ._caller import Caller
 from ._operations import create_mode, create_request, deletable_path, full_path, sequential_path
 
-__all__ = ["Pending", "Pipeline"]
+__all__ = ["Pending", "Pipeline", "Recorder"]
 
 R = TypeVar("R")
 
@@ -74,16 +75,16 @@ class Pending(Generic[R]):
             call.error.path = self._chroot.to_client(call.error.path)
 
 
-class Pipeline:
-    """Requests that are sent together and waited for together; each has its own outcome.
+class Recorder:
+    """What a pipeline collects; each method returns the `Pending` of its request.
 
-    Collect them with its methods, which return a `Pending` each, then `run`. The order of the methods is the
-    order in which the server executes them.
+    Args:
+        caller: whose calls it makes.
     """
 
-    def __init__(self, chroot: Chroot, run: Callable[[Sequence[Request[Any]]], Awaitable[list[Call[Any]]]]) -> None:
-        self._chroot = chroot
-        self._run = run
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+        self._chroot = caller._chroot
         self._pending: list[Pending[Any]] = []
 
     def __len__(self) -> int:
@@ -138,6 +139,21 @@ class Pipeline:
         self._pending.append(pending)
         return pending
 
+    async def _run(self) -> list[Any]:
+        pending, self._pending = self._pending, []
+        calls = await self._caller._run_batch([item.request for item in pending])
+        for item, call in zip(pending, calls, strict=True):
+            item._settle(call)
+        return [item.error if item.error is not None else item.value for item in pending]
+
+
+class Pipeline(Recorder):
+    """Requests that are sent together and waited for together; each has its own outcome.
+
+    Collect them with its methods, which return a `Pending` each, then `run`. The order of the methods is the
+    order in which the server executes them.
+    """
+
     async def run(self) -> list[Any]:
         """Send everything collected since the last run, and wait for all outcomes.
 
@@ -148,8 +164,4 @@ class Pipeline:
             InvalidRequestError, RequestTooLargeError: an argument that no server accepts; requests in front of
                 it may have been sent.
         """
-        pending, self._pending = self._pending, []
-        calls = await self._run([item.request for item in pending])
-        for item, call in zip(pending, calls, strict=True):
-            item._settle(call)
-        return [item.error if item.error is not None else item.value for item in pending]
+        return await self._run()

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Any, Protocol, Self
 
 from ..session import Waitable
 
-__all__ = ["Runtime"]
+__all__ = ["CancelScope", "Runtime"]
+
+
+class CancelScope(Protocol):
+    """A block of code that can be cancelled from outside, as far as the runtime is able to."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
+    ) -> bool | None: ...
+
+    def cancel(self) -> None:
+        """Cancel what runs in the scope, at its next checkpoint. Threads cannot be cancelled: nothing happens."""
 
 
 class Runtime(Protocol):
@@ -41,3 +56,9 @@ class Runtime(Protocol):
 
     async def checkpoint(self) -> None:
         """Let others run, and notice a cancellation."""
+
+    def cancel_scope(self) -> CancelScope:
+        """A scope to run somebody else's code in."""
+
+    def shielded(self, seconds: float, /) -> AbstractContextManager[Any]:
+        """A scope for cleaning up: no cancellation from outside reaches into it, and it ends itself in time."""

@@ -10,7 +10,6 @@ from ..errors import InvalidRequestError
 from ..paths import Chroot
 from ..session import RandomSource, SaslFactory, Session, SessionOptions, SessionTicket, parse_hosts
 from ._caller import WhileSuspended
-from ._client import Client
 from ._engine import Engine, OnExpiry
 from ._retry import RetryPolicy
 from ._runtime import Runtime
@@ -90,10 +89,12 @@ class ClientSettings(TypedDict, total=False):
 
 @dataclass(slots=True, kw_only=True)
 class Setup:
-    """A client that no one drives yet, and what its adapter has to know."""
+    """An engine that no one drives yet, what its clients are made with, and what its adapter has to know."""
 
-    client: Client
     engine: Engine
+    chroot: Chroot
+    retry: RetryPolicy | None
+    while_suspended: WhileSuspended
     socket: SocketOptions
     open_timeout: float | None
     close_grace: float
@@ -114,7 +115,7 @@ _SESSION_OPTIONS = {
 
 
 def prepare(hosts: str | Sequence[str], runtime: Runtime, random: RandomSource, settings: ClientSettings) -> Setup:
-    """Make a client of what the user gave; nothing is sent, and wrong settings are refused here.
+    """Make an engine of what the user gave; nothing is sent, and wrong settings are refused here.
 
     Args:
         hosts: ``host:port,host:port/chroot``, or a sequence of such entries.
@@ -145,8 +146,10 @@ def prepare(hosts: str | Sequence[str], runtime: Runtime, random: RandomSource, 
     session = Session(servers, SessionOptions(**chosen), random, credentials=credentials, ticket=settings.get("ticket"))
     engine = Engine(session, runtime, on_expiry)
     return Setup(
-        client=Client(engine, Chroot(chroot), settings.get("retry"), while_suspended),
         engine=engine,
+        chroot=Chroot(chroot),
+        retry=settings.get("retry"),
+        while_suspended=while_suspended,
         socket=settings.get("socket", SocketOptions()),
         open_timeout=open_timeout,
         close_grace=close_grace,

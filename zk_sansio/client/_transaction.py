@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Sequence
+from typing import Any, Self, TypeAlias
 
 from ..acl import ACL, OPEN
 from ..errors import ErrorCode, RemoteProtocolError, TransactionError, ZooKeeperError, error_from_code
-from ..paths import Chroot
 from ..wire import (
     Check,
     Created,
@@ -23,24 +22,25 @@ from ..wire import (
     Stat,
     Znode,
 )
+from ._caller import Caller
 from ._operations import create_mode, create_request, deletable_path, full_path, sequential_path
 
-__all__ = ["ReadBatch", "Transaction", "TransactionResult"]
+__all__ = ["ReadBatch", "Reads", "Transaction", "TransactionResult", "Writes"]
 
 TransactionResult: TypeAlias = "Created | Stat | None"
 """Of a create its path and perhaps its Stat, of a set the new Stat, of a delete or a check None."""
 
 
-class Transaction:
-    """Writes that all happen or none. Later ones see the effects of earlier ones.
+class Writes:
+    """What a transaction collects; each method returns the transaction.
 
-    Collect operations with its methods, each of which returns the transaction, then `commit`. One that has
-    failed may be committed again.
+    Args:
+        caller: whose calls it makes.
     """
 
-    def __init__(self, chroot: Chroot, commit: Callable[[Request[list[OpResult]]], Awaitable[list[OpResult]]]) -> None:
-        self._chroot = chroot
-        self._commit = commit
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+        self._chroot = caller._chroot
         self._ops: list[Request[Any]] = []
 
     def __len__(self) -> int:
@@ -56,42 +56,34 @@ class Transaction:
         sequential: bool = False,
         container: bool = False,
         ttl: float | None = None,
-    ) -> Transaction:
+    ) -> Self:
         """Make a znode; arguments as of `Client.create`. Its result has the Stat where the server tells it (3.9)."""
         mode = create_mode(ephemeral=ephemeral, sequential=sequential, container=container, ttl=ttl)
         full = (sequential_path if mode.sequential else full_path)(self._chroot, path)
         return self._add(create_request(full, data, acl, mode, ttl, with_stat=True))
 
-    def delete(self, path: str, *, version: int = -1) -> Transaction:
+    def delete(self, path: str, *, version: int = -1) -> Self:
         """Remove a znode that has no children by then."""
         return self._add(Delete(deletable_path(self._chroot, path), version))
 
-    def set(self, path: str, data: bytes | None, *, version: int = -1) -> Transaction:
+    def set(self, path: str, data: bytes | None, *, version: int = -1) -> Self:
         """Replace the data of a znode."""
         return self._add(SetData(full_path(self._chroot, path), data, version))
 
-    def check(self, path: str, *, version: int = -1) -> Transaction:
+    def check(self, path: str, *, version: int = -1) -> Self:
         """Let the transaction fail unless the znode exists, and has this version."""
         return self._add(Check(full_path(self._chroot, path), version))
 
-    def _add(self, op: Request[Any]) -> Transaction:
+    def _add(self, op: Request[Any]) -> Self:
         op.body()  # a wrong argument is reported where it was given
         self._ops.append(op)
         return self
 
-    async def commit(self) -> list[TransactionResult]:
-        """Send the operations; they have all happened when this returns.
+    async def _commit(self) -> list[TransactionResult]:
+        return await self._commit_all(tuple(self._ops))
 
-        Returns:
-            One result for each operation, in their order.
-
-        Raises:
-            TransactionError: an operation failed, and nothing was applied.
-            ConnectionLossError: with ``maybe_applied``, all may have happened, or nothing.
-            RequestTooLargeError: nothing was sent.
-        """
-        ops = tuple(self._ops)
-        results = await self._commit(Multi(ops))
+    async def _commit_all(self, ops: tuple[Request[Any], ...]) -> list[TransactionResult]:
+        results = await self._caller._call(Multi(ops))
         if len(results) != len(ops):
             raise _misfit(f"{len(results)} results for {len(ops)} operations", maybe_applied=True)
         # Those before the failed one carry code 0, those behind it "not tried".
@@ -113,38 +105,58 @@ class Transaction:
         raise _misfit(f"a write was answered with {type(result).__name__}", maybe_applied=True)
 
 
-class ReadBatch:
-    """Reads that are answered together, from one state of the server (3.6). Each has its own outcome."""
+class Transaction(Writes):
+    """Writes that all happen or none. Later ones see the effects of earlier ones.
 
-    def __init__(self, chroot: Chroot, commit: Callable[[Request[list[OpResult]]], Awaitable[list[OpResult]]]) -> None:
-        self._chroot = chroot
-        self._commit = commit
+    Collect operations with its methods, each of which returns the transaction, then `commit`. One that has
+    failed may be committed again.
+    """
+
+    async def commit(self) -> list[TransactionResult]:
+        """Send the operations; they have all happened when this returns.
+
+        Returns:
+            One result for each operation, in their order.
+
+        Raises:
+            TransactionError: an operation failed, and nothing was applied.
+            ConnectionLossError: with ``maybe_applied``, all may have happened, or nothing.
+            RequestTooLargeError: nothing was sent.
+        """
+        return await self._commit()
+
+
+class Reads:
+    """What a batch of reads collects; each method returns the batch.
+
+    Args:
+        caller: whose calls it makes.
+    """
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+        self._chroot = caller._chroot
         self._ops: list[Request[Any]] = []
 
     def __len__(self) -> int:
         return len(self._ops)
 
-    def get(self, path: str) -> ReadBatch:
+    def get(self, path: str) -> Self:
         """Read the data and the Stat of a znode."""
         return self._add(GetData(full_path(self._chroot, path)))
 
-    def get_children(self, path: str) -> ReadBatch:
+    def get_children(self, path: str) -> Self:
         """Read the names of the children."""
         return self._add(GetChildren(full_path(self._chroot, path)))
 
-    def _add(self, op: Request[Any]) -> ReadBatch:
+    def _add(self, op: Request[Any]) -> Self:
         op.body()
         self._ops.append(op)
         return self
 
-    async def run(self) -> list[Znode | list[str] | ZooKeeperError]:
-        """Send the reads.
-
-        Returns:
-            In the order of the reads a `Znode`, a list of names, or the error of that read.
-        """
+    async def _run(self) -> list[Znode | list[str] | ZooKeeperError]:
         ops = tuple(self._ops)
-        results = await self._commit(MultiRead(ops))
+        results = await self._caller._call(MultiRead(ops))
         if len(results) != len(ops):
             raise _misfit(f"{len(results)} results for {len(ops)} reads")
         outcomes: list[Znode | list[str] | ZooKeeperError] = []
@@ -157,6 +169,18 @@ class ReadBatch:
             else:
                 raise _misfit(f"a read was answered with {type(result).__name__}")
         return outcomes
+
+
+class ReadBatch(Reads):
+    """Reads that are answered together, from one state of the server (3.6). Each has its own outcome."""
+
+    async def run(self) -> list[Znode | list[str] | ZooKeeperError]:
+        """Send the reads.
+
+        Returns:
+            In the order of the reads a `Znode`, a list of names, or the error of that read.
+        """
+        return await self._run()
 
 
 def _misfit(what: str, *, maybe_applied: bool = False) -> RemoteProtocolError:

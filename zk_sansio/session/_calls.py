@@ -56,7 +56,6 @@ class Call(Waitable, Generic[R]):
         sent: whether the bytes were handed over for sending, so that the server may have acted on them.
         blamed: how often a server closed the connection while this was the oldest request without an answer.
         batch: the pipeline that it belongs to; None for a single call.
-        rival: whether, when it was lost, another call of this client was after the same ephemeral znode.
         abandoned: whether the caller is gone; then the reply is dropped when it comes.
     """
 
@@ -69,7 +68,6 @@ class Call(Waitable, Generic[R]):
         "frame",
         "request",
         "result",
-        "rival",
         "sent",
         "watcher",
         "xid",
@@ -88,7 +86,6 @@ class Call(Waitable, Generic[R]):
         self.error: ZooKeeperError | None = None
         self.sent: bool = False
         self.blamed: int = 0
-        self.rival: bool = False
         self.batch: Batch | None = None
         self.abandoned: bool = False
 

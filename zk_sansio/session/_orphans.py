@@ -121,14 +121,16 @@ class Orphans:
         for call, sent in calls:
             if call.abandoned and sent:
                 self._suspects += suspects(call.request, last_zxid)
-            elif wanted:
-                call.rival = any(wanted[path] > 1 for path in requested_paths(call.request))
         # What somebody else here asked for too may be theirs; better an orphan than a theft.
         self._suspects = [suspect for suspect in self._suspects if suspect.path not in wanted]
 
     def disown(self, request: Request[Any], after: int) -> None:
         """Suspect what *request* may have made."""
         self._suspects += suspects(request, after)
+
+    def remove_later(self, path: str) -> None:
+        """Suspect the znode at *path*, whenever it was made."""
+        self._suspects.append(Suspect(path, None, 0))
 
     def look(self, session_id: int, waiting: Iterable[Call[Any]]) -> None:
         """A connection serves the session again: look for suspects before any of the *waiting* calls goes out."""

@@ -555,6 +555,16 @@ class Session:
         if self._served and self.state is SessionState.CONNECTED:
             self._orphans.look(self.session_id, self._book.waiting)
 
+    def remove_later(self, path: str) -> None:
+        """Remove an ephemeral znode of this session, which its owner could not remove in time.
+
+        Args:
+            path: of the server, unique: as long as this session lives, the name is not used again.
+        """
+        self._orphans.remove_later(path)
+        if self._served and self.state is SessionState.CONNECTED:
+            self._orphans.look(self.session_id, self._book.waiting)
+
     def add_auth(self, scheme: str, credential: bytes) -> Call[None]:
         """Add an identity, now and on every later connection.
 
