@@ -507,6 +507,23 @@ class LeaseLostError(ZooKeeperError):
         return f"the lease of {self.path} is lost: {self.reason}"
 
 
+class CallTimeoutError(ZooKeeperError, TimeoutError):
+    """A blocking call took longer than its ``timeout``. It is cancelled: nobody will hear of its outcome.
+
+    Attributes:
+        seconds: the timeout.
+    """
+
+    maybe_applied = True
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
+
+    def __str__(self) -> str:
+        return f"no outcome within {self.seconds:.3g} s; what was asked for may still happen"
+
+
 class ProtocolError(ZooKeeperError):
     """One side broke the protocol."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from typing import Any, Literal, Self, overload
 
 from ..errors import (
@@ -157,7 +157,7 @@ class Reader(Caller):
         """Let this server catch up with the leader: reads that follow see what was committed before."""
         await self._call(Sync(self._path(path)))
 
-    async def walk(self, path: str = "/") -> AsyncIterator[tuple[str, Stat]]:
+    async def walk(self, path: str = "/") -> AsyncGenerator[tuple[str, Stat], None]:
         """Visit a znode and all its descendants, parents first, many at a time; what vanishes meanwhile is left out.
 
         Yields:

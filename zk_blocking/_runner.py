@@ -1,0 +1,174 @@
+"""Runs one call of a user's thread, from its beginning to its end."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import time
+import weakref
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from math import inf
+from types import TracebackType
+from typing import Any, ParamSpec, TypeVar
+
+from zk_sansio.client import Engine
+from zk_sansio.errors import CallTimeoutError, LocalProtocolError
+
+from ._driver import Driver
+from ._interrupts import INTERRUPTS
+from ._runtime import BlockingRuntime, TimeUpError
+
+__all__ = ["Runner"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_EXIT_GRACE = 1.0
+"""Seconds that the end of the interpreter waits for clients that nobody has closed."""
+
+
+class Runner:
+    """The way of all calls from users' threads into a client.
+
+    When the last object that can make calls is gone, so is the client: its socket is closed and its thread ends.
+
+    Args:
+        runtime: of the client.
+        driver: of the client.
+        keep_session: whether the session is to be left alone when nobody has closed the client.
+    """
+
+    def __init__(self, runtime: BlockingRuntime, driver: Driver, *, keep_session: bool) -> None:
+        self._runtime = runtime
+        self._driver = driver
+        self.pid = os.getpid()
+        self.forked = False
+        _RUNNERS.add(self)
+        weakref.finalize(self, driver.stop, goodbye=not keep_session).atexit = False
+
+    def run(
+        self, function: Callable[P, Awaitable[R]], timeout: float | None = None, *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """Call a coroutine function of the client, and block until it is done.
+
+        Args:
+            function: which one.
+            timeout: seconds; None for no limit.
+            *args: its arguments.
+            **kwargs: its arguments.
+
+        Raises:
+            CallTimeoutError: it took longer.
+            KeyboardInterrupt: Ctrl-C was pressed meanwhile.
+            LocalProtocolError: this process must not use the client.
+        """
+        me = threading.get_ident()
+        if self.forked or self._runtime.holder == me:
+            raise self._misuse()
+        runtime = self._runtime
+        thread = runtime.thread
+        guarded = INTERRUPTS.enter()
+        try:
+            before = thread.deadline
+            with runtime.mutex:
+                runtime.holder = me
+                thread.deadline = inf if timeout is None else time.monotonic() + timeout
+                try:
+                    return self._drive(function(*args, **kwargs))
+                except TimeUpError:
+                    raise CallTimeoutError(timeout or 0.0) from None
+                finally:
+                    runtime.holder = 0
+                    thread.deadline = before
+        finally:
+            if guarded:
+                INTERRUPTS.leave()
+
+    def _drive(self, awaitable: Awaitable[R]) -> R:
+        steps = awaitable.__await__()
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: R = end.value
+            return result
+        raise RuntimeError("a coroutine was suspended; only waits of this runtime may be awaited")
+
+    def enter(self, scope: AbstractAsyncContextManager[R, Any], timeout: float | None) -> R:
+        """Enter a scope of the client; when Ctrl-C comes just then, leave it again.
+
+        Args:
+            scope: of the client.
+            timeout: seconds for entering; None for no limit.
+        """
+        guarded = INTERRUPTS.enter()
+        entered = False
+        try:
+            result = self.run(scope.__aenter__, timeout)
+            entered = True
+        finally:
+            if guarded:
+                try:
+                    INTERRUPTS.leave()
+                except KeyboardInterrupt as interrupt:
+                    if entered:
+                        self.leave(scope, KeyboardInterrupt, interrupt, None)
+                    raise
+        return result
+
+    def leave(
+        self,
+        scope: AbstractAsyncContextManager[Any, Any],
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        """Leave a scope of the client; in a forked child it is the parent's business."""
+        if self.forked:
+            return False
+        return bool(self.run(scope.__aexit__, None, kind, error, traceback))
+
+    def close(self, engine: Engine, grace: float, *, keep_session: bool) -> None:
+        """End the session; neither Ctrl-C nor a deadline of the caller cuts this short."""
+
+        async def close() -> None:
+            with self._runtime.shielded(grace):
+                await engine.close(grace, keep_session=keep_session)
+
+        self.run(close)
+
+    def _misuse(self) -> LocalProtocolError:
+        if self.forked:
+            return LocalProtocolError(
+                f"this client belongs to process {self.pid}, of which this one is a fork: open another client here"
+            )
+        return LocalProtocolError("a client cannot be called from within one of its own calls, as a signal handler may")
+
+    def forget(self) -> None:
+        """This is a forked child."""
+        self.forked = True
+        self._driver.forget()
+
+
+_RUNNERS: weakref.WeakSet[Runner] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for runner in list(_RUNNERS):
+        runner.forget()
+
+
+def _at_exit() -> None:
+    """End what nobody has closed, before the interpreter takes the threads away."""
+    deadline = time.monotonic() + _EXIT_GRACE
+    drivers = [runner._driver for runner in list(_RUNNERS) if not runner.forked]
+    for driver in drivers:
+        driver.stop(goodbye=True)
+    for driver in drivers:
+        driver.join(max(deadline - time.monotonic(), 0))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+atexit.register(_at_exit)
