@@ -15,6 +15,7 @@ from zk_sansio import errors
 from zk_sansio.errors import (
     AuthFailedError,
     BadVersionError,
+    CallTimeoutError,
     ClosedError,
     ConnectError,
     ConnectionLossError,
@@ -130,7 +131,7 @@ def test_session_errors_know_their_code() -> None:
 
 # --- whether the change may have happened
 
-UNCERTAIN = {errors.OperationTimeoutError, errors.RequestTimeoutError}
+UNCERTAIN = {errors.OperationTimeoutError, errors.RequestTimeoutError, CallTimeoutError}
 
 
 def test_what_may_have_been_applied() -> None:
@@ -184,6 +185,7 @@ EXAMPLES: list[tuple[ZooKeeperError, str]] = [
     (TlsError("certificate has expired"), "TLS: certificate has expired"),
     (TlsError("no shared cipher", server="zk1:2281", permanent=True), "TLS with zk1:2281: no shared cipher"),
     (FourLetterError("ruok", "not in the server's whitelist"), "ruok: not in the server's whitelist"),
+    (CallTimeoutError(2.5), "no outcome within 2.5 s; what was asked for may still happen"),
     (LeaseLostError("/l", "it expired"), "the lease of /l is lost: it expired"),
     (ProtocolError("something"), "something"),
     (LocalProtocolError("something"), "something"),

@@ -22,6 +22,7 @@
     │   ├── TlsError                       a connection could not be secured
     │   └── ClosedError                    the client was closed
     ├── FourLetterError                    a server does not answer a four-letter word
+    ├── CallTimeoutError                   a blocking call took longer than its ``timeout``
     ├── LeaseLostError                     a lock, a leadership or the like ended under its holder
     └── ProtocolError
         ├── LocalProtocolError             a call that cannot be sent as it is
@@ -46,6 +47,7 @@ __all__ = [
     "AuthFailedError",
     "BadArgumentsError",
     "BadVersionError",
+    "CallTimeoutError",
     "ClosedError",
     "ConnectError",
     "ConnectionLossError",

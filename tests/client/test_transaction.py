@@ -143,7 +143,8 @@ def test_a_failed_operation(chroot: str, codes: tuple[int, ...], index: int, kin
     error = caught.value
     assert (error.index, type(error.error), error.path) == (index, kind, f"/{'abc'[index]}")
     assert error.error.path == error.path
-    assert error.op is transaction._ops[index]
+    op = transaction._ops[index]
+    assert (type(error.op), error.op.path) == (type(op), error.path)  # type: ignore[attr-defined]
     assert not error.maybe_applied
     assert str(error).startswith(f"operation {index} of the transaction failed, nothing was applied: ")
 

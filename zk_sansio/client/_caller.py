@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Literal, TypeAlias, TypeVar
 
-from ..errors import NoNodeError, RequestTooLargeError, ZooKeeperError
+from ..errors import ConnectionLossError, NoNodeError, RequestTooLargeError, ZooKeeperError
 from ..paths import Chroot
 from ..session import Call
-from ..wire import Exists, Request, Stat
+from ..wire import Exists, Failed, Multi, Request, Stat
 from ._engine import Engine, Subscriber
 from ._operations import full_path
 from ._retry import RetryPolicy
@@ -22,6 +22,7 @@ WhileSuspended: TypeAlias = Literal["wait", "fail"]
 Decide: TypeAlias = Callable[[Call[R]], Awaitable[R | None]]
 """Finds out what became of a write whose reply was lost: its result, or None to make it again, or an error."""
 
+_REPEATED = "the reply to the transaction was lost, and repeating it was refused: perhaps because it was applied"
 _BLAMED = "the server closed the connection on this request twice, so it is not sent again"
 
 
@@ -90,6 +91,9 @@ class Caller:
                 break
             call = await self._engine.call(request, watcher, fail_fast=self._fail_fast)
             if call.error is None:
+                if unknown and _refused(call):
+                    # It may be an earlier attempt that stands in the way of this one.
+                    raise ConnectionLossError(_REPEATED, maybe_applied=True)
                 return call.result
             attempts += 1
             blamed += call.blamed
@@ -158,6 +162,11 @@ class Caller:
             if call.error is not None and call.blamed > 1:
                 call.error.add_note(_BLAMED)
         return calls
+
+
+def _refused(call: Call[Any]) -> bool:
+    """Whether a call is a transaction that failed."""
+    return isinstance(call.request, Multi) and any(isinstance(each, Failed) for each in call.result)
 
 
 def _landed(call: Call[Any]) -> bool:

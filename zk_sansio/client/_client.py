@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from copy import copy
 
 from ..acl import ACL, OPEN, Id
 from ..errors import (
@@ -289,7 +290,7 @@ class ZnodeClient(Reader):
         await engine.finish(session, call)
         if call.error is not None:
             # The session knows better than the bare code which credentials were refused.
-            raise session.error if isinstance(session.error, AuthFailedError) else call.error
+            raise copy(session.error) if isinstance(session.error, AuthFailedError) else call.error
 
     async def whoami(self) -> list[Id]:
         """The identities of this connection, without their secrets (3.7)."""

@@ -6,6 +6,7 @@ import logging
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from math import inf
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar, cast
 
@@ -215,11 +216,12 @@ class Engine:
 
         When it is cancelled, a request that was not sent never will be; the reply of one that was is dropped.
         """
-        if self._room or self.session.congested:
+        if self._room or self._turn or self.session.congested:
             await self.wait_for_room(request)
         session = self.session
         if fail_fast and not session.state.serving and session.error is None:
             call = _not_sent(request, SuspendedError(_NO_CONNECTION, request.target))
+            self.let_in()  # the room that this caller may have waited for is not used
         else:
             call = self._submit(session, request, watcher)
             self.runtime.flush()
@@ -266,7 +268,7 @@ class Engine:
         session, first, before = self.session, 0, self.session.last_zxid
         try:
             while position < len(requests):
-                if self._room or self.session.congested:
+                if self._room or self._turn or self.session.congested:
                     await self.wait_for_room(requests[position])
                 if session is not self.session:
                     # What was asked of the old one is over, and its ephemerals are not ours to remove.
@@ -277,6 +279,7 @@ class Engine:
                 if refused is not None:
                     calls += [_not_sent(request, refused) for request in requests[position:]]
                     position = len(requests)
+                    self.let_in()
                 congested = False
                 while position < len(requests) and not congested:
                     call = self._submit(session, requests[position])
@@ -352,7 +355,7 @@ class Engine:
             await self.runtime.checkpoint()
             while not self.session.state.serving:
                 if self.error is not None:
-                    raise self.error
+                    raise copy(self.error)  # others raise it too, and each adds where it was
                 await self.runtime.wait(waiter)
         finally:
             self.listeners.discard(waiter)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
+from copy import copy
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Self, TypeAlias, TypeVar, cast
 
@@ -154,7 +155,7 @@ class ChangeStream(_Scope, Generic[C]):
                         continue
                 return cast("C", self._buffer.popleft())
             if self._error is not None:
-                raise self._error
+                raise copy(self._error)
             if not self._open:
                 raise StopAsyncIteration
             await self._engine.runtime.wait(self)
@@ -276,7 +277,7 @@ class OneShotWatch(_Scope, Generic[R]):
             await self._engine.runtime.checkpoint()
         if self._event is None:
             assert self._error is not None
-            raise self._error
+            raise copy(self._error)
         return self._event
 
     def _fire(self, event: WatchEvent) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Any, Self, TypeAlias
 
 from ..acl import ACL, OPEN
@@ -90,8 +91,16 @@ class Writes:
         failures = [(i, r.code) for i, r in enumerate(results) if isinstance(r, Failed)]
         if failures:
             index, code = next(((i, c) for i, c in failures if c), failures[0])
-            raise TransactionError(index, ops[index], self._error(ops[index], code))
+            raise TransactionError(index, self._as_given(ops[index]), self._error(ops[index], code))
         return [self._result(result) for result in results]
+
+    def _as_given(self, op: Request[Any]) -> Request[Any]:
+        """An operation with the path as the caller knows it."""
+        if not self._chroot.prefix:
+            return op
+        given: Any = copy(op)
+        given.path = self._chroot.to_client(given.path)
+        return given  # type: ignore[no-any-return]
 
     def _error(self, op: Request[Any], code: int) -> ZooKeeperError:
         path = self._chroot.to_client(op.target) if op.target is not None else None
