@@ -456,3 +456,14 @@ def test_no_more_bytes_are_let_in_than_the_mark_allows() -> None:
     assert asked(bench.sent()) == "k"
     assert not any(task.done for task in sets)
     assert not bench.engine._turn
+
+
+def test_a_newcomer_does_not_overtake_a_caller_that_was_let_in_and_has_not_run_yet() -> None:
+    bench = Bench(TWO)
+    children(bench, *"abc")
+    bench.sent()
+    bench.session.receive_data(b"", 0.0)  # both are lost, so there is room
+    bench.engine.deliver()  # c may go on, but has not run
+    tasks = [bench.runtime.start(bench.client.get_children(f"/{name}")) for name in "de"]
+    assert bench.session.in_flight <= 2
+    assert not any(task.done for task in tasks)

@@ -9,7 +9,7 @@ from tests.client.stepping import Bench
 from tests.support.peer import stat, string, strings
 from tests.wire.vectors import vector
 from zk_sansio.acl import OPEN
-from zk_sansio.client import ReadBatch, Transaction
+from zk_sansio.client import ReadBatch, RetryPolicy, Transaction
 from zk_sansio.errors import (
     BadVersionError,
     ConnectionLossError,
@@ -320,3 +320,16 @@ def test_what_real_servers_answer(version: str) -> None:
     with pytest.raises(TransactionError) as caught:
         _ = task.result
     assert (caught.value.index, type(caught.value.error), caught.value.path) == (1, NodeExistsError, "/a")
+
+
+def test_one_that_is_repeated_and_then_refused_may_have_been_applied_the_first_time() -> None:
+    bench = Bench(retry=RetryPolicy(repeat_unknown=True))
+    task = bench.start(bench.client.transaction().create("/a").commit())
+    bench.sent()
+    bench.hang_up()
+    bench.connect()
+    bench.sent()
+    bench.reply(failed(-110))
+    with pytest.raises(ConnectionLossError) as caught:
+        _ = task.result
+    assert caught.value.maybe_applied
