@@ -45,8 +45,8 @@ class Transport:
     __slots__ = ("_early", "_tls", "sock", "unsent")
 
     def __init__(self, sock: socket.socket, tls: TlsLayer | None = None) -> None:
-        self.sock = sock
-        self.unsent = b""
+        self.sock: socket.socket = sock
+        self.unsent: bytes = b""
         self._tls = tls
         self._early = b""  # plaintext that came with the end of the handshake
 

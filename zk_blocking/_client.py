@@ -161,7 +161,8 @@ class Client:
                     return
                 yield found
         finally:
-            self._run(walking.aclose)
+            if not self._runner.forked:
+                self._run(walking.aclose)
 
     def multi_read(self) -> ReadBatch:
         """Collect reads that are answered together, from one state of the server (3.6)."""

@@ -43,8 +43,8 @@ class Runner:
     def __init__(self, runtime: BlockingRuntime, driver: Driver, *, keep_session: bool) -> None:
         self._runtime = runtime
         self._driver = driver
-        self.pid = os.getpid()
-        self.forked = False
+        self.pid: int = os.getpid()
+        self.forked: bool = False
         _RUNNERS.add(self)
         weakref.finalize(self, driver.stop, goodbye=not keep_session).atexit = False
 

@@ -39,9 +39,9 @@ class Waiter:
     __slots__ = ("lock", "reads", "woken")
 
     def __init__(self, *, reads: bool) -> None:
-        self.woken = False
+        self.woken: bool = False
         self.lock: threading.Lock | None = None
-        self.reads = reads
+        self.reads: bool = reads
 
     def unpark(self) -> None:
         """Let it look around; nothing happens if it is not parked."""
@@ -91,15 +91,15 @@ class BlockingRuntime:
     """
 
     def __init__(self) -> None:
-        self.mutex = threading.Lock()
-        self.thread = _Thread()
+        self.mutex: threading.Lock = threading.Lock()
+        self.thread: _Thread = _Thread()
         self.flush: Callable[[], None] = _nothing
         self.nudge: Callable[[], None] = _nothing
         self.lead: Callable[[Waiter, float], bool] = _nobody
         self.recall: Callable[[Waiter], None] = _ignore
         self.step_down: Callable[[], None] = _nothing
         self.failure: BaseException | None = None
-        self.holder = 0
+        self.holder: int = 0
         self.parked: dict[Waiter, None] = {}
 
     def now(self) -> float:
