@@ -1,24 +1,31 @@
-"""The examples: the demo does what it claims, leaves nothing behind, and the client by hand works."""
+"""The examples: the demo does what it claims, leaves nothing behind, and the clients by hand work."""
 
 from __future__ import annotations
 
 import importlib
 import os
+import random
 import re
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
 from tests.support.leaks import running
-from tests.support.servers import ZooKeeperServer
+from tests.support.proxy import ChaosProxy
+from tests.support.servers import HOST, ZooKeeperServer
 from tests.support.waiting import eventually
 from zk_sansio.errors import NoNodeError
+from zk_sansio.session import Attempt, Call, Session, SessionOptions, SessionState, StateChanged, parse_hosts
+from zk_sansio.wire import Create, CreateMode, GetData, OpCode
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 DEMO = [sys.executable, str(EXAMPLES / "demo.py")]
@@ -144,3 +151,237 @@ def test_sans_io(server: ZooKeeperServer, root: str, capsys: pytest.CaptureFixtu
 def test_sans_io_without_a_server() -> None:
     with pytest.raises(TimeoutError, match="refused"):
         example("sans_io").list_children("127.0.0.1:1", "/", give_up_after=0.05)
+
+
+# --- a loop of one's own
+
+EMBEDDED = EXAMPLES / "embedded.py"
+
+
+class Observed(Session):
+    """A session that counts how often it is looked at, and tells of what it wants to be tried."""
+
+    def __init__(self, hosts: str) -> None:
+        super().__init__(parse_hosts(hosts)[0], SessionOptions(timeout=4.0, connect_timeout=0.3), random.Random(1))
+        self.looks = 0
+        self.attempts = 0
+        self.begins: Callable[[], None] = lambda: None
+
+    def next_timeout(self) -> float:
+        self.looks += 1
+        return super().next_timeout()
+
+    def next_attempt(self, now: float) -> Attempt | None:
+        attempt = super().next_attempt(now)
+        if attempt is not None:
+            self.attempts += 1
+            self.begins()
+        return attempt
+
+
+def test_embedded_is_short_and_needs_nothing_else() -> None:
+    text = EMBEDDED.read_text()
+    assert len(text.splitlines()) < 100
+    packages = set(re.findall(r"^(?:from|import) (\w+)", text, re.MULTILINE))
+    assert packages - sys.stdlib_module_names == {"local_zookeeper", "zk_sansio"}
+
+
+def run_embedded(*hosts: str, **more: str) -> str:
+    """Run it, with everything that Python can complain about; return what it prints."""
+    command = [sys.executable, "-X", "dev", str(EMBEDDED), *hosts]
+    done = subprocess.run(command, env=environment(**more), capture_output=True, text=True, check=False, timeout=90)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+@pytest.mark.server
+def test_embedded_with_a_server_of_its_own() -> None:
+    check_embedded(run_embedded())
+
+
+@pytest.mark.server
+def test_embedded_with_servers_that_run_already(server: ZooKeeperServer, root: str) -> None:
+    check_embedded(run_embedded(ZK_HOSTS=server.hosts + root), root)
+    check_embedded(run_embedded(f"localhost:{server.port}{root}", ZK_HOSTS="unused"), root)
+    with server.raw() as client:
+        assert client.children(root) == []  # the sessions were ended in order
+
+
+def check_embedded(printed: str, root: str = "") -> None:
+    """Whether it has made its znode, read it, and heard of the change before the answer that shows it."""
+    path = rf"'{root}/embedded-[\d.]+'"
+    wanted = [
+        r"StateChanged\(old=<SessionState\.CONNECTING: .*",
+        rf"create (Created\(path={path}, .*|.*the znode exists already.*)",
+        r"get Znode\(data=b'(hello|bye)', .*",
+        rf"Notification\(event=WatchEvent\(type=<EventType\.DATA_CHANGED: 3>, path={path}, .*",
+        r"set Stat\(.*",
+        r"StateChanged\(.*, new=<SessionState\.CLOSED: .*",
+    ]
+    lines = [line for line in printed.splitlines() if "SessionState.SUSPENDED" not in line]
+    assert len(lines) == len(wanted), printed
+    for line, pattern in zip(lines, wanted, strict=True):
+        assert re.fullmatch(pattern, line), printed
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("op", [OpCode.CREATE, OpCode.GET_DATA, OpCode.SET_DATA, OpCode.CLOSE_SESSION])
+@pytest.mark.parametrize("stage", ["before_request", "after_request", "before_reply"])
+def test_embedded_when_the_connection_is_cut(
+    stage: str, op: OpCode, proxy: ChaosProxy, server: ZooKeeperServer, root: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    getattr(proxy, f"cut_{stage}")(op=op)
+    example("embedded").main(proxy.hosts + root)
+    assert proxy.cuts == 1
+    check_embedded(capsys.readouterr().out, root)
+
+
+class Narrow(socket.socket):
+    """A socket that takes little at once."""
+
+    def __init__(self, family: int) -> None:
+        super().__init__(family)
+        self.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("silently", [False, True])
+def test_embedded_when_the_server_goes_away_and_returns(
+    silently: bool, proxy: ChaosProxy, root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedded = example("embedded")
+    monkeypatch.setattr(embedded, "socket", Narrow)
+    session = Observed(proxy.hosts)
+    data = b"x" * 900_000
+    made = session.submit(Create(f"{root}/here", data, mode=CreateMode.EPHEMERAL))
+    read = None
+    states = []
+
+    def begins() -> None:
+        if session.attempts == 4:  # the first one had a connection, two were refused
+            proxy.heal()
+
+    session.begins = begins
+    for event in embedded.drive(session):
+        if isinstance(event, StateChanged):
+            states.append(event.new)
+            if event.new is SessionState.SUSPENDED:
+                read = session.submit(GetData(f"{root}/here"))
+        elif event is made:
+            owner = session.session_id
+            proxy.refuse()
+            if silently:
+                proxy.black_hole()
+            else:
+                proxy.cut()
+        else:
+            assert isinstance(event, Call)
+            assert event is read
+            assert event.result.data == data
+            assert event.result.stat.ephemeral_owner == owner
+            session.close(time.monotonic(), grace=3.0)
+    assert states == [
+        SessionState.CONNECTED,
+        SessionState.SUSPENDED,
+        SessionState.CONNECTED,
+        SessionState.CLOSED,
+    ]
+    assert session.attempts == 4
+    assert session.looks < 300  # it waits, and does not look all the time
+
+
+@contextmanager
+def nobody_accepts() -> Iterator[int]:
+    """A port where a connection is neither made nor refused."""
+    with ExitStack() as stack:
+        listening = stack.enter_context(socket.socket())
+        listening.bind((HOST, 0))
+        listening.listen(0)
+        port = listening.getsockname()[1]
+        for _ in range(5):  # so the queue is full
+            sock = stack.enter_context(socket.socket())
+            sock.setblocking(False)
+            sock.connect_ex((HOST, port))
+        yield port
+
+
+@pytest.mark.server
+def test_embedded_and_servers_that_cannot_be_reached(
+    proxy: ChaosProxy, root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedded = example("embedded")
+
+    def look_up(host: str, port: int, **_: object) -> list[Any]:
+        if host == "nowhere":
+            raise socket.gaierror(socket.EAI_NONAME, "nobody knows it")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", (HOST, port))]
+
+    monkeypatch.setattr(embedded, "getaddrinfo", look_up)
+    proxy.refuse()
+    with nobody_accepts() as silent:
+        session = Observed(f"nowhere:1,localhost:{silent},255.255.255.255:1,{proxy.hosts}")
+        failures: dict[str, str] = {}
+
+        def begins() -> None:
+            failures.update(session.failures)
+            if len(failures) == 4:
+                proxy.listen_again()
+
+        session.begins = begins
+        for event in embedded.drive(session):
+            if isinstance(event, StateChanged) and event.new is SessionState.CONNECTED:
+                session.close(time.monotonic(), grace=3.0)
+    assert "nobody knows it" in failures["nowhere:1"]
+    assert failures[f"localhost:{silent} ({HOST})"] == "no connection in time"
+    assert failures[proxy.hosts] == "Connection refused"
+    assert "255.255.255.255:1" in failures  # refused at once, before anything can be waited for
+    assert session.looks < 300
+
+
+# --- one program, three adapters
+
+CHANGES = [
+    ("import trio", "import anyio"),
+    ("import zk_trio as zk", "import zk_anyio as zk"),
+    ("async with trio.open_nursery() as tasks:", "async with anyio.create_task_group() as tasks:"),
+    ("trio.run(main, ", "anyio.run(main, "),
+]
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("adapter", ["trio", "anyio", "blocking"])
+def test_configuration(adapter: str, server: ZooKeeperServer, root: str) -> None:
+    command = [sys.executable, str(EXAMPLES / f"configuration_{adapter}.py")]
+    where = environment(ZK_HOSTS=server.hosts + root)
+    done = subprocess.run(command, env=where, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
+    assert lines[-1] == "members now: []"
+    last = {line for line in lines if " sees version 2: " in line}
+    assert last in (
+        {f"{who} sees version 2: ['ann', 'bob']" for who in ("ann", "bob")},
+        {f"{who} sees version 2: ['bob', 'ann']" for who in ("ann", "bob")},
+    )
+    tokens = [int(line.rpartition(" ")[2]) for line in lines if " holds the lock, with token " in line]
+    assert len(tokens) == 2
+    with server.raw() as client:
+        assert client.children(root) == []
+
+
+@pytest.mark.server
+def test_configuration_with_a_server_of_its_own() -> None:
+    command = [sys.executable, str(EXAMPLES / "configuration_blocking.py")]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False, timeout=90)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.endswith("\nmembers now: []\n")
+
+
+def test_configuration_differs_by_little_between_event_loops() -> None:
+    sources = [(EXAMPLES / f"configuration_{adapter}.py").read_text() for adapter in ("trio", "anyio")]
+    programs = [source.split('"""\n', 1)[1].splitlines() for source in sources]  # what is behind the first docstring
+    differing = [(one.strip(), other.strip()) for one, other in zip(*programs, strict=True) if one != other]
+    assert len(differing) == len(CHANGES)
+    for (one, other), (old, new) in zip(differing, CHANGES, strict=True):
+        assert one.startswith(old)
+        assert other == one.replace(old, new)

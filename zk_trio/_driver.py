@@ -8,6 +8,7 @@ tasks serve it: `_receive` reads, delivers replies and events in their order, `_
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import trio
 
@@ -45,15 +46,29 @@ class Driver:
         runtime.nudge = self.nudge
 
     async def run(self) -> None:
-        """Serve until the client is at its end."""
-        try:
-            while self._engine.error is None:
-                if self._stream is None:
-                    await self._connect(self._engine.session)
-                else:
-                    await self._serve(self._engine.session, self._stream)
-        finally:
-            self._hang_up()
+        """Serve until the client is at its end; `end` it then, whatever this raises."""
+        while self._engine.error is None:
+            if self._stream is None:
+                await self._connect(self._engine.session)
+            else:
+                await self._serve(self._engine.session, self._stream)
+
+    def end(self, *, keep_session: bool) -> None:
+        """Close the connection, and fail the calls that are left.
+
+        Args:
+            keep_session: see `Session.close`; a session that is still served is ended with what can be said to the
+                server without waiting.
+        """
+        session, now = self._engine.session, trio.current_time()
+        if self._engine.error is None:
+            session.close(now, 0, keep_session=keep_session)
+            if self._stream is not None and not self._stream.unsent:
+                with suppress(OSError, TlsError):
+                    self._stream.send(session.data_to_send(now))
+            session.connection_lost(ConnectionAbortedError("the client was closed"), now)
+            self._engine.deliver()
+        self._hang_up()
 
     def _hang_up(self) -> None:
         if self._stream is not None:

@@ -53,8 +53,15 @@ async def open_client(
             service = trio.CancelScope(shield=True)
 
             async def serve() -> None:
-                with service, plain_errors():
-                    await driver.run()
+                try:
+                    with service, plain_errors():
+                        await driver.run()
+                except BaseException:
+                    # Before its calls fail, so that the body does not raise their errors, too.
+                    nursery.cancel_scope.cancel()
+                    raise
+                finally:
+                    driver.end(keep_session=setup.keep_session)
                 if not closing and not service.cancel_called:
                     _end_body(engine, nursery)
 

@@ -31,7 +31,8 @@ from tests.support.peer import (
 )
 from zk_sansio.client import SocketOptions
 from zk_sansio.session import Server
-from zk_trio._stream import Stream, TlsSource
+from zk_trio import TlsSource
+from zk_trio._stream import Stream
 
 CREATE, DELETE, EXISTS, GET, SET, GET_ACL, SET_ACL, CHILDREN, SYNC, PING = 1, 2, 3, 4, 5, 6, 7, 8, 9, 11
 CHILDREN2, CHECK, MULTI, CREATE2, RECONFIG, CHECK_WATCHES, REMOVE_WATCHES = 12, 13, 14, 15, 16, 17, 18

@@ -19,6 +19,7 @@ from zk_trio import ChangeStream, Client, OneShotWatch, Pipeline, ReadBatch, Sta
 pytestmark = pytest.mark.trio
 
 A = "10.0.0.1"
+CLIENT = (Reader, ZnodeClient, Client)
 
 
 async def next_change(client: Client, *, snapshot: bool = False) -> None:
@@ -157,7 +158,7 @@ async def test_nothing_public_was_forgotten() -> None:
     internal = {"Engine.call", "Engine.finish", "Engine.wait_for_room", "Engine.close"}
     public = {
         f"{'Client' if issubclass(cls, Reader) else cls.__name__}.{name}"
-        for cls in (Reader, ZnodeClient, Client, ChangeStream, OneShotWatch, StateStream, Transaction, ReadBatch, Pipeline, Engine)
+        for cls in (*CLIENT, ChangeStream, OneShotWatch, StateStream, Transaction, ReadBatch, Pipeline, Engine)
         for name, member in vars(cls).items()
         if (inspect.iscoroutinefunction(member) or inspect.isasyncgenfunction(member))
         and (not name.startswith("_") or name.startswith("__"))

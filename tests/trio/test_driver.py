@@ -18,8 +18,9 @@ from zk_trio import (
     SessionExpiredError,
     SessionState,
     SocketOptions,
+    TlsSource,
 )
-from zk_trio._stream import Stream, TlsSource
+from zk_trio._stream import Stream
 
 pytestmark = pytest.mark.trio
 

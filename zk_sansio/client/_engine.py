@@ -216,7 +216,7 @@ class Engine:
 
         When it is cancelled, a request that was not sent never will be; the reply of one that was is dropped.
         """
-        if self._room or self._turn or self.session.congested:
+        if self._full:
             await self.wait_for_room(request)
         session = self.session
         if fail_fast and not session.state.serving and session.error is None:
@@ -268,7 +268,7 @@ class Engine:
         session, first, before = self.session, 0, self.session.last_zxid
         try:
             while position < len(requests):
-                if self._room or self._turn or self.session.congested:
+                if self._full:
                     await self.wait_for_room(requests[position])
                 if session is not self.session:
                     # What was asked of the old one is over, and its ephemerals are not ours to remove.
@@ -314,6 +314,11 @@ class Engine:
             # What follows may build on what is lost.
             return ConnectionLossError("an earlier request of the pipeline was lost")
         return None
+
+    @property
+    def _full(self) -> bool:
+        """Whether a caller has to wait, because there is no room or it is others' turn; at the end nobody has to."""
+        return bool(self._room or self._turn or self.session.congested) and self.error is None
 
     async def wait_for_room(self, request: Request[Any]) -> None:
         """Wait until fewer requests are under way; callers go on in the order in which they came.

@@ -131,7 +131,7 @@ class Session:
 
     @property
     def queued_bytes(self) -> int:
-        """Bytes of requests that were not handed over for sending."""
+        """Bytes of requests that were not handed over for sending; some may have to wait for the handshake first."""
         return (self._connection.queued_bytes if self._connection else 0) + self._book.waiting_bytes
 
     @property
@@ -185,7 +185,10 @@ class Session:
         return self._connection.data_to_send(now) if self._connection else b""
 
     def next_timeout(self) -> float:
-        """When to call `handle_timeout`, and then `next_attempt`; `inf` if never, in the past if at once."""
+        """When to call `handle_timeout`, and then `next_attempt`; `inf` once it is over, in the past if at once.
+
+        The deadlines of attempts are not among these: they are the driver's, who reports an attempt that is late.
+        """
         if self.state.over:
             return inf
         due = self._connection.next_timeout() if self._connection is not None else self._dialer.next_time()

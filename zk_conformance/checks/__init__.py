@@ -1,0 +1,41 @@
+"""The checks, by subject. Importing this package fills `zk_conformance.CHECKS`."""
+
+from . import (
+    arguments,
+    closing,
+    expiry,
+    failures,
+    identities,
+    interruptions,
+    many,
+    opening,
+    pipelines,
+    reading,
+    reconnecting,
+    states,
+    timing,
+    transactions,
+    views,
+    watching,
+    writing,
+)
+
+__all__ = [
+    "arguments",
+    "closing",
+    "expiry",
+    "failures",
+    "identities",
+    "interruptions",
+    "many",
+    "opening",
+    "pipelines",
+    "reading",
+    "reconnecting",
+    "states",
+    "timing",
+    "transactions",
+    "views",
+    "watching",
+    "writing",
+]
