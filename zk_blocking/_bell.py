@@ -38,9 +38,11 @@ class Bell:
 
     def heard(self) -> None:
         """Be silent until it is rung again: when `fd` is readable, and before looking at what it was rung for."""
-        self._rung = False
+        # In this order: who rings in between has done already what it rings for, and that is going to be seen. The
+        # other way round its byte would be taken and the bell would count as rung, and nobody could ring it any more.
         with suppress(OSError):  # it is closed
             self._ear.recv(16)
+        self._rung = False
 
     def close(self) -> None:
         """Close both ends."""

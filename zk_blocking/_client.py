@@ -14,6 +14,7 @@ import zk_sansio
 from zk_sansio import (
     ACL,
     OPEN,
+    CallTimeoutError,
     Change,
     Children,
     EnsembleConfig,
@@ -154,15 +155,20 @@ class Client:
         walking = self._core.walk(path)
         try:
             while True:
-                left = None if deadline is None else max(deadline - time.monotonic(), 0)
+                left = None if deadline is None else deadline - time.monotonic()
                 try:
+                    if left is not None and left <= 0:
+                        raise CallTimeoutError(left)  # though more may have been read already
                     found = self._run(walking.__anext__, left)
                 except StopAsyncIteration:
                     return
+                except CallTimeoutError:
+                    raise CallTimeoutError(timeout or 0.0) from None  # all of it, not what was left
                 yield found
         finally:
-            if not self._runner.forked:
-                self._run(walking.aclose)
+            # It touches nothing of the client's, so it may happen anywhere: in another call, where the garbage
+            # collector came upon it, or in a fork.
+            self._runner.drive(walking.aclose())
 
     def multi_read(self) -> ReadBatch:
         """Collect reads that are answered together, from one state of the server (3.6)."""

@@ -36,20 +36,30 @@ class _Attempts:
     """Threads that look names up and dial, for as long as they are wanted."""
 
     def __init__(self) -> None:
-        self.stop = Stop()
+        self._stop: Stop | None = None
         self._threads: list[threading.Thread] = []
 
-    def start(self, function: Callable[[], None]) -> None:
-        thread = threading.Thread(target=function, name="zk-attempt", daemon=True)
-        self._threads.append(thread)
+    def start(self, function: Callable[[Stop], None]) -> None:
+        """Run *function* in a thread.
+
+        Raises:
+            OSError: there is no file descriptor left.
+            RuntimeError: there is no thread left, or the interpreter is about to end.
+        """
+        if self._stop is None:
+            self._stop = Stop()
+        thread = threading.Thread(target=function, args=(self._stop,), name="zk-attempt", daemon=True)
         thread.start()
+        self._threads.append(thread)
 
     def end(self) -> None:
         """Stop them all, and wait until they have. The mutex must not be held."""
-        self.stop.set()
+        if self._stop is None:
+            return
+        self._stop.set()
         for thread in self._threads:
             thread.join()
-        self.stop.close()
+        self._stop.close()
 
 
 class Driver:
@@ -99,6 +109,8 @@ class Driver:
         """
         self._say_goodbye = goodbye
         self._stopped = True
+        if self._keeper.ident is None:
+            self._close_bells()  # nobody else will
         self._news.ring()
 
     def join(self, seconds: float | None = None) -> None:
@@ -122,6 +134,7 @@ class Driver:
 
     def _run(self) -> None:
         """Serve until the client is at its end."""
+        self._runtime.thread.inside = True
         with self._mutex:
             try:
                 while self._engine.error is None and not self._stopped:
@@ -129,9 +142,8 @@ class Driver:
                         self._connect(self._engine.session)
                     else:
                         self._serve(self._engine.session, self._stream)
-                if self._say_goodbye and self._engine.error is None:
-                    self._engine.session.close(time.monotonic(), 0)
-                    self.flush()
+                if self._engine.error is None and self._runtime.failure is None:
+                    self._give_up(self._engine.session)
             except BaseException as error:
                 self._runtime.failure = error
                 raise
@@ -144,6 +156,13 @@ class Driver:
                     self._relied_on = True
                     self._listen(inf)
                 self._close_bells()
+
+    def _give_up(self, session: Session) -> None:
+        """End without the server's word: whoever is in a call still hears that it is over."""
+        session.close(time.monotonic(), 0, keep_session=not self._say_goodbye)
+        self.flush()
+        session.handle_timeout(inf)
+        self._engine.deliver()
 
     def _hang_up(self) -> None:
         if self._stream is not None:
@@ -205,11 +224,18 @@ class Driver:
         session.handle_timeout(now)
         # A connection that has just ended takes its attempts with it: those that follow need other ones.
         while session.connected == connected and (attempt := session.next_attempt(now)) is not None:
-            attempts.start(partial(self._try, session, attempt, attempts.stop))
+            try:
+                attempts.start(partial(self._try, session, attempt))
+            except (OSError, RuntimeError) as error:
+                if isinstance(attempt, Resolve):
+                    session.resolved(attempt, {}, dict.fromkeys(attempt.hosts, str(error)), now)
+                else:
+                    session.attempt_failed(attempt, str(error), now)
         self._engine.deliver()
         self.flush()
 
     def _try(self, session: Session, attempt: Attempt, stop: Stop) -> None:
+        self._runtime.thread.inside = True
         try:
             match attempt:
                 case Resolve():
@@ -376,8 +402,8 @@ class Driver:
         if self._leader is not None or self._stream is None:
             return
         parked = self._runtime.parked
-        if self._appointed is not None and self._appointed in parked:
-            return
+        if self._appointed is not None and self._appointed in parked and self._appointed.lock is None:
+            return  # it is on its way; should another one lead before it comes, it parks again, and has a lock again
         for waiter in parked:
             if waiter.reads and not waiter.woken:
                 self._appointed = waiter
@@ -426,7 +452,12 @@ def resolve(
         else:
             missing.add(host)
     for host in list(missing):
-        threading.Thread(target=look_up, args=(host,), name="zk-resolve", daemon=True).start()
+        try:
+            threading.Thread(target=look_up, args=(host,), name="zk-resolve", daemon=True).start()
+        except RuntimeError as error:  # there is no thread left, or the interpreter is about to end
+            with stop.changed:
+                missing.discard(host)
+                errors[host] = str(error)
     with stop.changed:
         stop.changed.wait_for(lambda: stop.is_set or not missing, deadline - time.monotonic())
         errors.update(dict.fromkeys(missing, TOO_LATE))

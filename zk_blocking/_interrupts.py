@@ -11,47 +11,48 @@ import signal
 import threading
 from collections.abc import Callable
 from types import FrameType
+from weakref import WeakSet
 
-__all__ = ["INTERRUPTS", "MAIN"]
-
-MAIN = threading.main_thread().ident
+__all__ = ["INTERRUPTS"]
 
 
 class Interrupts:
     """What becomes of SIGINT in this process.
 
     Attributes:
+        main: the ident of the main thread, where signals arrive.
         pending: whether there was one that was not raised yet.
         wake: set while the main thread blocks; lets it look at `pending`.
     """
 
-    __slots__ = ("_clients", "_inside", "pending", "wake")
+    __slots__ = ("_clients", "_inside", "main", "pending", "wake")
 
     def __init__(self) -> None:
+        self.main = threading.main_thread().ident
         self.pending = False
         self.wake: Callable[[], None] | None = None
         self._inside = False
-        self._clients = 0
+        self._clients: WeakSet[object] = WeakSet()
 
-    def opened(self) -> None:
+    def opened(self, client: object) -> None:
         """A client was opened: take over from Python's handler. Only the main thread can, so others leave it."""
-        if threading.get_ident() != MAIN:
+        if threading.get_ident() != self.main:
             return
-        self._clients += 1
+        self._clients.add(client)
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, self._handle)
 
-    def closed(self) -> None:
-        """A client was closed: after the last one Python's handler is back."""
-        if threading.get_ident() != MAIN:
+    def closed(self, client: object) -> None:
+        """A client was closed: after the last one Python's handler is back, once the main thread closes one."""
+        self._clients.discard(client)
+        if threading.get_ident() != self.main or self._clients:
             return
-        self._clients -= 1
-        if self._clients == 0 and signal.getsignal(signal.SIGINT) == self._handle:
+        if signal.getsignal(signal.SIGINT) == self._handle:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def enter(self) -> bool:
         """From here on nothing is raised by a signal; return whether `leave` must be called."""
-        if threading.get_ident() != MAIN or self._inside:
+        if threading.get_ident() != self.main or self._inside:
             return False
         self._inside = True
         return True
@@ -67,9 +68,15 @@ class Interrupts:
         Raises:
             KeyboardInterrupt: there was one.
         """
-        if self.pending and threading.get_ident() == MAIN:
+        if self.pending and threading.get_ident() == self.main:
             self.pending = False
             raise KeyboardInterrupt
+
+    def forked(self) -> None:
+        """This is a child: the thread that has forked is the main thread here, and in no call."""
+        self.main = threading.get_ident()
+        self._inside = self.pending = False
+        self.wake = None
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if not self._inside:

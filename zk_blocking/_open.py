@@ -63,11 +63,11 @@ class _Scope(AbstractContextManager[Client]):
         setup = self._setup
         guarded = INTERRUPTS.enter()
         try:
-            INTERRUPTS.opened()
-            self._driver.start()
-            core = AsyncClient(setup.engine, setup.chroot, setup.retry, setup.while_suspended)
-            self._client = Client(core, self._runner)
             try:
+                INTERRUPTS.opened(self)
+                self._driver.start()
+                core = AsyncClient(setup.engine, setup.chroot, setup.retry, setup.while_suspended)
+                self._client = Client(core, self._runner)
                 self._wait_open(setup.open_timeout)
                 INTERRUPTS.check()
             except BaseException:
@@ -108,7 +108,7 @@ class _Scope(AbstractContextManager[Client]):
         finally:
             self._driver.stop()
             self._driver.join()
-            INTERRUPTS.closed()
+            INTERRUPTS.closed(self)
 
 
 def four_letter_word(
@@ -138,10 +138,10 @@ def four_letter_word(
         for probe in probes(server, found[server], word, deadline):
             try:
                 answer = ask(probe, socket or SocketOptions(), ssl, stop)
-            except TimeoutError:
-                break
             except (OSError, TlsError) as error:
-                failure = error
+                failure = error  # the kernel's own TimeoutError is one of them
+                if time.monotonic() >= deadline:
+                    break
                 continue
             return check_reply(word, answer.decode("utf-8", "replace"))
         if time.monotonic() >= deadline:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import threading
 import time
 import weakref
 from collections.abc import Awaitable, Callable
@@ -45,6 +44,7 @@ class Runner:
         self._driver = driver
         self.pid: int = os.getpid()
         self.forked: bool = False
+        self._keep_session = keep_session
         _RUNNERS.add(self)
         weakref.finalize(self, driver.stop, goodbye=not keep_session).atexit = False
 
@@ -64,29 +64,28 @@ class Runner:
             KeyboardInterrupt: Ctrl-C was pressed meanwhile.
             LocalProtocolError: this process must not use the client.
         """
-        me = threading.get_ident()
-        if self.forked or self._runtime.holder == me:
-            raise self._misuse()
         runtime = self._runtime
         thread = runtime.thread
+        if self.forked or thread.inside:
+            raise self._misuse()
+        deadline = inf if timeout is None else time.monotonic() + timeout
         guarded = INTERRUPTS.enter()
         try:
-            before = thread.deadline
-            with runtime.mutex:
-                runtime.holder = me
-                thread.deadline = inf if timeout is None else time.monotonic() + timeout
-                try:
-                    return self._drive(function(*args, **kwargs))
-                except TimeUpError:
-                    raise CallTimeoutError(timeout or 0.0) from None
-                finally:
-                    runtime.holder = 0
-                    thread.deadline = before
+            thread.deadline, thread.inside = deadline, True
+            try:
+                with runtime.mutex:
+                    return self.drive(function(*args, **kwargs))
+            except TimeUpError:
+                raise CallTimeoutError(timeout or 0.0) from None
+            finally:
+                thread.inside = False
         finally:
             if guarded:
                 INTERRUPTS.leave()
 
-    def _drive(self, awaitable: Awaitable[R]) -> R:
+    @staticmethod
+    def drive(awaitable: Awaitable[R]) -> R:
+        """Run something that never suspends to its end. The mutex must be held, unless it touches nothing."""
         steps = awaitable.__await__()
         try:
             next(steps)
@@ -155,6 +154,7 @@ _RUNNERS: weakref.WeakSet[Runner] = weakref.WeakSet()
 
 
 def _after_fork() -> None:
+    INTERRUPTS.forked()
     for runner in list(_RUNNERS):
         runner.forget()
 
@@ -162,11 +162,11 @@ def _after_fork() -> None:
 def _at_exit() -> None:
     """End what nobody has closed, before the interpreter takes the threads away."""
     deadline = time.monotonic() + _EXIT_GRACE
-    drivers = [runner._driver for runner in list(_RUNNERS) if not runner.forked]
-    for driver in drivers:
-        driver.stop(goodbye=True)
-    for driver in drivers:
-        driver.join(max(deadline - time.monotonic(), 0))
+    runners = [runner for runner in list(_RUNNERS) if not runner.forked]
+    for runner in runners:
+        runner._driver.stop(goodbye=not runner._keep_session)
+    for runner in runners:
+        runner._driver.join(max(deadline - time.monotonic(), 0))
 
 
 if hasattr(os, "register_at_fork"):

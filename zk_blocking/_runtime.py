@@ -16,9 +16,10 @@ from math import inf
 from types import TracebackType
 from typing import Self
 
+from zk_sansio.errors import LocalProtocolError
 from zk_sansio.session import Waitable
 
-from ._interrupts import INTERRUPTS, MAIN
+from ._interrupts import INTERRUPTS
 
 __all__ = ["BlockingRuntime", "TimeUpError", "Waiter"]
 
@@ -52,9 +53,16 @@ class Waiter:
 
 
 class _Thread(threading.local):
-    """What each thread has for itself."""
+    """What each thread has for itself.
+
+    Attributes:
+        deadline: of the call that it makes.
+        inside: whether it is in a call, or is one of the client's own.
+        shielded: whether only the deadline ends its waits.
+    """
 
     deadline: float = inf
+    inside: bool = False
     shielded: bool = False
 
 
@@ -78,14 +86,13 @@ class BlockingRuntime:
 
     Attributes:
         mutex: held by the thread that runs the client's code.
-        thread: the deadline of the call that the current thread makes.
+        thread: what the current thread is doing.
         flush: set by the driver; called after each submission.
         nudge: set by the driver; called when deadlines have moved.
         lead: set by the driver; reads for this waiter and all others, if nobody else does, until it is woken or the
             time comes. Returns whether it did.
         recall: set by the driver; wakes a waiter that reads.
         step_down: set by the driver; called when a waiter is done, so that another may read.
-        holder: the ident of the thread in a call of a user's that holds the mutex; 0 if there is none.
         parked: who waits without reading.
         failure: what has ended the client's service against all rules; None as it should be.
     """
@@ -99,7 +106,6 @@ class BlockingRuntime:
         self.recall: Callable[[Waiter], None] = _ignore
         self.step_down: Callable[[], None] = _nothing
         self.failure: BaseException | None = None
-        self.holder: int = 0
         self.parked: dict[Waiter, None] = {}
 
     def now(self) -> float:
@@ -112,7 +118,8 @@ class BlockingRuntime:
 
     async def wait(self, waitable: Waitable, /) -> None:
         """Block until `wake`; read for everybody meanwhile, if nobody else does."""
-        assert waitable.waiter is None, "two threads wait for the same thing"
+        if waitable.waiter is not None:
+            raise LocalProtocolError("another thread waits for this already; open one of its own for each thread")
         waiter = waitable.waiter = Waiter(reads=True)
         deadline = self.thread.deadline
         try:
@@ -149,20 +156,18 @@ class BlockingRuntime:
         Returns:
             False if it was pressed already: the mutex is still held, and nothing is to be waited for.
         """
-        if threading.get_ident() == MAIN:
+        if threading.get_ident() == INTERRUPTS.main:
             INTERRUPTS.wake = wake
             if INTERRUPTS.pending and not self.thread.shielded:
                 INTERRUPTS.wake = None
                 return False
-        self.holder = 0
         self.mutex.release()
         return True
 
     def take_back(self) -> None:
         """Take the mutex again, after something that blocked."""
         self.mutex.acquire()
-        self.holder = threading.get_ident()
-        if self.holder == MAIN:
+        if threading.get_ident() == INTERRUPTS.main:
             INTERRUPTS.wake = None
 
     def _check(self, deadline: float) -> None:

@@ -31,10 +31,12 @@ class GuardedWrites(Writes):
         try:
             results = await super()._commit_all((Check(self._node, -1), *ops))
         except TransactionError as error:
-            if error.index == 0 and isinstance(error.error, NoNodeError):
+            if error.index:
+                raise TransactionError(error.index - 1, error.op, error.error) from None
+            if isinstance(error.error, NoNodeError):
                 self._lease.lose("its znode is gone")
                 self._lease.check()
-            raise TransactionError(error.index - 1, error.op, error.error) from None
+            raise error.error from None
         return results[1:]
 
 

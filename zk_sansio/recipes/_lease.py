@@ -6,7 +6,9 @@ from ..client import CancelScope, Engine
 from ..errors import LeaseLostError
 from ..session import Session, SessionState
 
-__all__ = ["Lease"]
+__all__ = ["OVERDUE", "Lease"]
+
+OVERDUE = "no server has answered for the length of the session's timeout, so it may have expired"
 
 
 class Lease:
@@ -37,7 +39,13 @@ class Lease:
         if session.state.over or session is not self._engine.session:
             self.lose(f"its session is {session.state.value}")
         elif state is SessionState.PRESUMED_LOST:
-            self.lose("no server has answered for the length of the session's timeout, so it may have expired")
+            self.lose(OVERDUE)
+
+    @property
+    def overdue(self) -> bool:
+        """Whether the deadline has passed, though nobody has noticed: something has kept this program from running."""
+        deadline = self.session.deadline
+        return deadline is not None and self._engine.runtime.now() >= deadline
 
     def lose(self, reason: str) -> None:
         """The lease has ended under its holder; the first reason counts."""
@@ -50,10 +58,12 @@ class Lease:
         self._engine.listeners.discard(self)
 
     def check(self) -> None:
-        """Return if the lease is held.
+        """Return if the lease is held, by the clock too.
 
         Raises:
             LeaseLostError: it is not.
         """
+        if self.error is None and self.overdue:
+            self.lose(OVERDUE)
         if self.error is not None:
             raise LeaseLostError(self.error.path or "", self.error.reason)

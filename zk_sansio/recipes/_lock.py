@@ -7,7 +7,6 @@ watch the one in front of them, so that a release wakes one and not all.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -15,6 +14,7 @@ from ..acl import ACL, OPEN
 from ..client import CancelScope, Engine, ZnodeClient
 from ..errors import (
     ConnectionLossError,
+    LeaseLostError,
     LocalProtocolError,
     NoNodeError,
     SessionError,
@@ -25,7 +25,7 @@ from ..errors import (
 from ..paths import basename, check_path, join
 from ..session import Session
 from ._guarded import GuardedTransaction
-from ._lease import Lease
+from ._lease import OVERDUE, Lease
 from ._queue import LOCK_NAME, contenders, predecessor
 
 __all__ = ["Lock", "TryLock"]
@@ -105,7 +105,8 @@ class Lock:
     @property
     def lost(self) -> bool:
         """Whether the lock was held and ended under its holder."""
-        return self._lease is not None and self._lease.error is not None
+        lease = self._lease
+        return lease is not None and (lease.error is not None or (self._scope is not None and lease.overdue))
 
     def check(self) -> None:
         """Return if the lock is held.
@@ -244,39 +245,58 @@ class Lock:
         assert place is not None
         lease.release()
         self._scope = None
-        cancelled = scope.__exit__(kind, error, traceback)
+        try:
+            cancelled = scope.__exit__(kind, error, traceback)
+        except BaseException:
+            # What the body raised at the same time, without our cancellation: a group is taken apart.
+            self._remove_later(place)
+            raise
         if lease.error is None:
-            await self._leave(place)
-            return bool(cancelled)
-        # Nobody waits for a session that may be gone: if it lives after all, it cleans up when it is heard of again.
-        self._remove_later(place)
+            overdue = lease.overdue
+            held = await self._leave(place)
+            if held or (held is None and not overdue):
+                return bool(cancelled)
+            lease.error = LeaseLostError(place.path, OVERDUE if held is None else "its znode is gone")
+        else:
+            # Nobody waits for a session that may be gone: if it lives after all, it cleans up as soon as it can.
+            self._remove_later(place)
         if cancelled or error is None:
             raise lease.error
         if isinstance(error, SessionError):
             raise lease.error from error  # that call has met with the same fate
         return False
 
-    async def _leave(self, place: _Place) -> None:
-        """Take our znode away. Whatever interrupts that, the session does it as soon as it can."""
+    async def _leave(self, place: _Place) -> bool | None:
+        """Take our znode away. Whatever interrupts that, the session does it as soon as it can.
+
+        Returns:
+            Whether it was there until now; None if nobody can tell.
+        """
+        held = None
         gone = False
         try:
             with self._engine.runtime.shielded(_CLEANUP):
-                await self._delete(place)
+                held = await self._delete(place)
                 gone = True
         finally:
             if not gone:
                 self._remove_later(place)
+        return held
 
-    async def _delete(self, place: _Place) -> None:
+    async def _delete(self, place: _Place) -> bool | None:
+        unknown = False
         while self._engine.session is place.session and not place.session.state.over:
-            with suppress(NoNodeError):
-                try:
-                    await self._client.delete(place.path)
-                except (ConnectionLossError, ThrottledError):
-                    continue  # its name is unique, so it may be deleted twice
-                except SessionError:
-                    return  # the znode has gone with the session
-            return
+            try:
+                await self._client.delete(place.path)
+            except NoNodeError as error:
+                return None if unknown or error.maybe_applied else False
+            except (ConnectionLossError, ThrottledError) as error:
+                unknown |= error.maybe_applied
+                continue  # its name is unique, so it may be deleted twice
+            except SessionError:
+                return None  # the znode has gone with the session
+            return True
+        return None
 
     def _remove_later(self, place: _Place) -> None:
         if self._engine.session is place.session and not place.session.state.over:

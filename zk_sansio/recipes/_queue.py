@@ -10,7 +10,8 @@ __all__ = ["LOCK_NAME", "contenders", "predecessor"]
 LOCK_NAME = "lock-"
 """What the server's sequence number is appended to, as in Curator's ``InterProcessMutex``."""
 
-_NODE = re.compile(r"lock-(-?\d{10,11})\Z", re.ASCII)
+_NODE = re.compile(r"lock-(\d{10}|-\d{9,10})\Z", re.ASCII)
+"""Ten characters at least, the sign included, as Java's ``%010d`` has it."""
 
 
 def contenders(children: Iterable[str]) -> list[str]:
