@@ -1,8 +1,8 @@
-"""Measure zk_trio, kazoo and a bare socket side by side, and print a Markdown table.
+"""Measure all adapters, kazoo, aiozk and a bare socket side by side, and print Markdown tables.
 
 It starts a ZooKeeper of its own (see tests/support), or uses the first server of ZK_HOSTS. With two cores or more,
-clients stay on one and the servers on another. Needs kazoo: the extra `bench`. A whole run takes some minutes; let
-nothing else run meanwhile.
+clients stay on one and the servers on another. Needs the extra `bench`, and strace if system calls are to be counted.
+A whole run takes a quarter of an hour; let nothing else run meanwhile.
 """
 
 from __future__ import annotations
@@ -16,11 +16,15 @@ from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 
+from .calls import count_calls
+from .goals import goals
 from .places import Place
 from .report import as_json, lines_of, machine, markdown, quietness
-from .rounds import Plan, Turn, run_rounds
+from .rounds import Plan, run_rounds
 from .servers import Server, UnavailableError, real_server, stand_in, workplace
 from .slots import ROWS, Row
+
+_NEEDED = ("trio", "anyio", "uvloop", "kazoo", "aiozk")
 
 
 def _arguments() -> argparse.Namespace:
@@ -56,10 +60,8 @@ def main() -> int:
     if arguments.list:
         print("\n".join(row.name for row in rows))
         return 0
-    if find_spec("kazoo") is None:
-        print(
-            "kazoo, with which zk_trio is compared, is not installed: it comes with the extra `bench`", file=sys.stderr
-        )
+    if missing := [name for name in _NEEDED if find_spec(name) is None]:
+        print(f"not installed: {', '.join(missing)}; all of it comes with the extra `bench`", file=sys.stderr)
         return 1
     try:
         _measure(arguments, rows)
@@ -82,7 +84,6 @@ def _measure(arguments: argparse.Namespace, rows: list[Row]) -> None:
     )
     place = Place(server_core, arguments.nice) if server_core is not None or arguments.nice else None
     servers: dict[str, Server] = {}
-    turns: list[Turn] = []
     with ExitStack() as stack:
         path = "/"
         if any(row.server == "real" for row in rows):
@@ -93,8 +94,10 @@ def _measure(arguments: argparse.Namespace, rows: list[Row]) -> None:
                 servers["stand-in"] = stack.enter_context(stand_in(place, plan.size))
             except UnavailableError as error:
                 print(f"Without the rows of the stand-in: {error}", file=sys.stderr)
-        turns += run_rounds(plan, [row for row in rows if row.server in servers], servers, path)
-    lines = lines_of(turns)
+        measurable = [row for row in rows if row.server in servers]
+        turns = list(run_rounds(plan, measurable, servers, path))
+        calls = count_calls(plan, measurable, servers, path)
+    lines = lines_of(turns, calls)
     facts = machine()
     if any(server.pid for server in servers.values()) and client_core is not None:
         where = f"clients on core {client_core}, servers on core {server_core}"
@@ -111,8 +114,11 @@ def _measure(arguments: argparse.Namespace, rows: list[Row]) -> None:
         f"- {plan.rounds} interleaved rounds of {plan.seconds:g} s a turn; "
         "medians, ± half the distance of the quartiles;"
     )
-    print("  ratios are computed within each round; CPU is that of the client's process in all its threads")
+    print("  ratios are computed within each round, those to aiozk on the same event loop; CPU is that of the client's")
+    print("  process in all its threads; calls/op are system calls, counted by strace in turns of their own")
     print(f"- {quietness(turns)}")
+    print()
+    print(goals(lines))
     if arguments.json:
         content = {
             "machine": facts,

@@ -12,10 +12,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median, quantiles
 
+from .calls import SystemCalls
 from .rounds import Turn
-from .slots import Contender, Row
+from .slots import Contender, Row, loop_of
 
-__all__ = ["Line", "Spread", "lines_of", "machine", "markdown", "quietness"]
+__all__ = ["Line", "Spread", "as_json", "lines_of", "machine", "markdown", "quietness", "table"]
+
+_AIOZK: dict[str, Contender] = {"asyncio": "aiozk/asyncio", "uvloop": "aiozk/uvloop"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,27 +34,33 @@ class Spread:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One contender in one row. Ratios are above 1 for the faster; None where there is nobody to compare with.
+    """One contender in one row. Ratios are above 1 for the faster; None where there is nobody else to compare with.
 
     Attributes:
         row: what was measured.
         contender: who.
         rate: operations a second.
         to_kazoo: the rate, in kazoo's.
+        to_aiozk: the rate, in aiozk's on the same event loop.
         to_socket: the rate, in the bare socket's.
         cpu: microseconds of CPU of the client's process for each operation.
         cpu_to_kazoo: the same, in kazoo's.
+        cpu_to_aiozk: the same, in aiozk's on the same event loop.
         p50: the median latency of a single operation, microseconds; None if they came together.
+        calls: system calls for each operation, in tenths; None if they were not counted.
     """
 
     row: str
     contender: Contender
     rate: Spread
     to_kazoo: Spread | None
+    to_aiozk: Spread | None
     to_socket: Spread | None
     cpu: Spread
     cpu_to_kazoo: Spread | None
+    cpu_to_aiozk: Spread | None
     p50: float | None
+    calls: float | None
 
 
 def _spread(values: Sequence[float]) -> Spread:
@@ -69,20 +78,21 @@ def _cpu(turn: Turn) -> float:
     return turn.result.cpu / turn.result.operations * 1e6
 
 
-def lines_of(turns: Sequence[Turn]) -> list[Line]:
+def lines_of(turns: Sequence[Turn], calls: SystemCalls) -> list[Line]:
     """Sum up; in the order in which rows and contenders had their first turns."""
     by: dict[tuple[Row, Contender], dict[int, Turn]] = {}
     for turn in turns:
         by.setdefault((turn.row, turn.contender), {})[turn.round] = turn
 
-    def ratio(row: Row, who: Contender, to: Contender, figure: Callable[[Turn], float]) -> Spread | None:
-        theirs = by.get((row, to))
+    def ratio(row: Row, who: Contender, to: Contender | None, figure: Callable[[Turn], float]) -> Spread | None:
+        theirs = None if to is None or to == who else by.get((row, to))
         if theirs is None:
             return None
         return _spread([figure(turn) / figure(theirs[number]) for number, turn in by[row, who].items()])
 
     lines = []
     for (row, who), rounds in by.items():
+        aiozk = _AIOZK.get(loop_of(who))
         latencies = [median(turn.result.latencies) * 1e6 for turn in rounds.values() if turn.result.latencies]
         lines.append(
             Line(
@@ -90,19 +100,25 @@ def lines_of(turns: Sequence[Turn]) -> list[Line]:
                 contender=who,
                 rate=_spread([_rate(turn) for turn in rounds.values()]),
                 to_kazoo=ratio(row, who, "kazoo", _rate),
+                to_aiozk=ratio(row, who, aiozk, _rate),
                 to_socket=ratio(row, who, "socket", _rate),
                 cpu=_spread([_cpu(turn) for turn in rounds.values()]),
                 cpu_to_kazoo=ratio(row, who, "kazoo", _cpu),
+                cpu_to_aiozk=ratio(row, who, aiozk, _cpu),
                 p50=median(latencies) if latencies else None,
+                calls=calls.get((row, who)),
             )
         )
     return lines
 
 
 def markdown(lines: Sequence[Line]) -> str:
-    """The table."""
-    head = ("", "", "op/s", "x kazoo", "x socket", "CPU µs/op", "CPU x kazoo", "p50 µs")
-    rows: list[Sequence[str]] = [head, ["---", "---", *["---:"] * 6]]
+    """The table of all that was measured."""
+    head = (
+        *("", "", "op/s", "x kazoo", "x aiozk", "x socket"),
+        *("CPU µs/op", "CPU x kazoo", "CPU x aiozk", "p50 µs", "calls/op"),
+    )
+    rows: list[Sequence[str]] = []
     seen = ""
     for line in lines:
         rows.append(
@@ -110,28 +126,33 @@ def markdown(lines: Sequence[Line]) -> str:
                 line.row if line.row != seen else "",
                 "bare socket" if line.contender == "socket" else line.contender,
                 f"{line.rate.value:,.0f}",
-                "" if line.contender == "kazoo" else str(line.to_kazoo or ""),
-                "" if line.contender == "socket" else str(line.to_socket or ""),
+                str(line.to_kazoo or ""),
+                str(line.to_aiozk or ""),
+                str(line.to_socket or ""),
                 f"{line.cpu.value:.1f}",
-                "" if line.contender == "kazoo" or line.cpu_to_kazoo is None else f"{line.cpu_to_kazoo.value:.2f}",
+                f"{line.cpu_to_kazoo.value:.2f}" if line.cpu_to_kazoo else "",
+                f"{line.cpu_to_aiozk.value:.2f}" if line.cpu_to_aiozk else "",
                 "" if line.p50 is None else f"{line.p50:.0f}",
+                "-" if line.calls is None else f"{line.calls:.1f}",
             )
         )
         seen = line.row
-    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-    return "\n".join("| " + " | ".join(_fill(row, widths)) + " |" for row in rows)
+    return table(head, rows, left=2)
 
 
-def _fill(row: Sequence[str], widths: Sequence[int]) -> list[str]:
-    if row[0] == "---":
-        return [
-            ("-" * (width - 1) + ":") if cell.endswith(":") else "-" * width
-            for cell, width in zip(row, widths, strict=True)
-        ]
-    return [
-        cell.ljust(width) if i < 2 else cell.rjust(width)
-        for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-    ]
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> str:
+    """A Markdown table whose first *left* columns begin at their left, and the others end at their right."""
+    widths = [max(3, *map(len, column)) for column in zip(head, *rows, strict=True)]
+    rule = ["-" * width if i < left else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
+    return "\n".join(
+        "| "
+        + " | ".join(
+            cell.ljust(width) if i < left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        + " |"
+        for row in (head, rule, *rows)
+    )
 
 
 def quietness(turns: Sequence[Turn]) -> str:
@@ -155,7 +176,7 @@ def machine() -> dict[str, str]:
         "kernel": f"{platform.system()} {platform.release()}",
         "Python": f"{platform.python_implementation()} {platform.python_version()}",
     }
-    for package in ("trio", "kazoo"):
+    for package in ("trio", "anyio", "uvloop", "kazoo", "aiozk"):
         try:
             facts[package] = version(package)
         except PackageNotFoundError:

@@ -12,7 +12,7 @@ from pathlib import Path
 from .servers import Server, made_below
 from .slots import Contender, Result, Row, Slot, name_of
 
-__all__ = ["Plan", "Turn", "run_rounds"]
+__all__ = ["Plan", "Turn", "run_rounds", "run_worker", "slot_of"]
 
 _ATTEMPTS = 4
 
@@ -91,35 +91,41 @@ def _noise(results: Mapping[Contender, Result]) -> float:
 
 
 def _take_turn(plan: Plan, row: Row, contender: Contender, server: Server, path: str) -> Result:
-    def work_at(where: str) -> Result:
-        slot = Slot(
-            contender=contender,
-            operation=row.operation,
-            way=row.way,
-            host=server.host,
-            port=server.port,
-            path=where,
-            size=plan.size,
-            seconds=plan.seconds,
-            warm_up=plan.warm_up,
-            core=plan.core,
-            nice=plan.nice,
-            server_pid=server.pid,
-        )
-        return _run_worker(slot)
-
     if row.operation != "create":
-        return work_at(path)
+        return run_worker(slot_of(plan, row, contender, server, path))
     names: list[str] = []
     with made_below(server, path, names) as parent:
-        result = work_at(parent)
+        result = run_worker(slot_of(plan, row, contender, server, parent))
         names += [name_of(number) for number in range(result.made)]
     return result
 
 
-def _run_worker(slot: Slot) -> Result:
-    """Start a fresh process for one turn."""
-    argv = [sys.executable, "-m", "benchmarks.worker", json.dumps(slot.to_dict())]
+def slot_of(plan: Plan, row: Row, contender: Contender, server: Server, path: str) -> Slot:
+    """The turn of a contender."""
+    return Slot(
+        contender=contender,
+        operation=row.operation,
+        way=row.way,
+        host=server.host,
+        port=server.port,
+        path=path,
+        size=plan.size,
+        seconds=plan.seconds,
+        warm_up=plan.warm_up,
+        core=plan.core,
+        nice=plan.nice,
+        server_pid=server.pid,
+    )
+
+
+def run_worker(slot: Slot, tracer: Sequence[str] = ()) -> Result:
+    """Start a fresh process for one turn.
+
+    Args:
+        slot: the turn.
+        tracer: the command that runs it; nothing if it runs by itself.
+    """
+    argv = [*tracer, sys.executable, "-m", "benchmarks.worker", json.dumps(slot.to_dict())]
     checkout = Path(__file__).resolve().parent.parent
     done = subprocess.run(
         argv, cwd=checkout, stdout=subprocess.PIPE, text=True, check=True, timeout=300, start_new_session=True

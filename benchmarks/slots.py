@@ -6,14 +6,18 @@ import os
 import resource
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from functools import partial
+from itertools import count as count_up
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar, get_args
 
 __all__ = [
     "OUTSTANDING",
     "PIPELINE",
     "ROWS",
+    "THREADS",
+    "Calls",
     "Contender",
     "Meter",
     "Operation",
@@ -22,17 +26,33 @@ __all__ = [
     "Slot",
     "Way",
     "cpu_of",
+    "loop_of",
     "name_of",
 ]
 
-Contender: TypeAlias = Literal["zk_trio", "kazoo", "socket"]
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+# What comes behind a slash is the event loop.
+Contender: TypeAlias = Literal[
+    "zk_trio",
+    "zk_anyio/trio",
+    "zk_anyio/asyncio",
+    "zk_anyio/uvloop",
+    "zk_blocking",
+    "aiozk/asyncio",
+    "aiozk/uvloop",
+    "kazoo",
+    "socket",
+]
 Operation: TypeAlias = Literal["get", "set", "create"]
-Way: TypeAlias = Literal["sequence", "window", "pipeline"]
+Way: TypeAlias = Literal["sequence", "window", "threads", "pipeline"]
 ServerKind: TypeAlias = Literal["real", "stand-in"]
 
 OUTSTANDING = 100
 PIPELINE = 1000
-_CONTENDERS: tuple[Contender, ...] = ("zk_trio", "kazoo", "socket")
+THREADS = 8
+_CONTENDERS: tuple[Contender, ...] = get_args(Contender)
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -42,26 +62,41 @@ class Row:
 
     Attributes:
         operation: what is asked.
-        way: one after the other, `OUTSTANDING` at once, or `PIPELINE` in one go.
+        way: one after the other, `OUTSTANDING` at once, so in each of `THREADS`, or `PIPELINE` in one go.
         server: who answers.
-        contenders: who competes, in the order of their turns.
     """
 
     operation: Operation
     way: Way
     server: ServerKind = "real"
-    contenders: tuple[Contender, ...] = _CONTENDERS
+
+    @property
+    def contenders(self) -> tuple[Contender, ...]:
+        """Who competes, in the order of their turns."""
+        match self.way:
+            case "threads":
+                return "zk_blocking", "kazoo"
+            case "window":
+                return tuple(who for who in _CONTENDERS if who != "zk_blocking")
+            case _:
+                return _CONTENDERS
 
     @property
     def name(self) -> str:
         """How the row is called in the table, and by ``--only``."""
-        how = {"sequence": "in sequence", "window": f"{OUTSTANDING} at once", "pipeline": f"pipeline of {PIPELINE:,}"}
+        how = {
+            "sequence": "in sequence",
+            "window": f"{OUTSTANDING} at once",
+            "threads": f"{THREADS} threads",
+            "pipeline": f"pipeline of {PIPELINE:,}",
+        }
         return f"{self.operation}, {how[self.way]}" + (", stand-in" if self.server == "stand-in" else "")
 
 
 ROWS = (
     Row("get", "sequence"),
     Row("get", "window"),
+    Row("get", "threads"),
     Row("get", "pipeline"),
     Row("set", "sequence"),
     Row("set", "window"),
@@ -90,6 +125,7 @@ class Slot:
         core: the core to stay on; None for any.
         nice: the niceness to run with; 0 leaves it as it is.
         server_pid: the server's process, to tell its work from that of others; 0 if it is not known.
+        times: the number of operations to do, without measuring anything; 0 to measure.
     """
 
     contender: Contender
@@ -104,6 +140,7 @@ class Slot:
     core: int | None
     nice: int
     server_pid: int
+    times: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """The slot as JSON has it."""
@@ -133,8 +170,16 @@ class Result:
 
 def _rounded(count: float, way: Way) -> int:
     """The number of operations nearest to *count* that fits the way: whole pipelines, as many for each task."""
-    unit = {"sequence": 10, "window": OUTSTANDING, "pipeline": PIPELINE}[way]
+    unit = {"sequence": 10, "window": OUTSTANDING, "threads": 10 * THREADS, "pipeline": PIPELINE}[way]
     return max(1, round(count / unit)) * unit
+
+
+class Calls(Protocol[T_co]):
+    """The calls of a client that are measured."""
+
+    def get(self, path: str, /) -> T_co: ...
+    def set(self, path: str, data: bytes, /) -> T_co: ...
+    def create(self, path: str, data: bytes, /) -> T_co: ...
 
 
 class Meter:
@@ -145,7 +190,24 @@ class Meter:
 
     def __init__(self, slot: Slot) -> None:
         self.result = Result()
-        self._slot = slot
+        self.slot = slot
+        self._numbers = count_up()
+
+    def operation(self, calls: Calls[T]) -> Callable[[], T]:
+        """What the slot asks for, as a function; each new znode gets a name of its own."""
+        path, data = self.slot.path, bytes(self.slot.size)
+
+        def create() -> T:
+            number = next(self._numbers)
+            self.result.made = number + 1
+            return calls.create(f"{path}/{name_of(number)}", data)
+
+        by: dict[Operation, Callable[[], T]] = {
+            "get": partial(calls.get, path),
+            "set": partial(calls.set, path, data),
+            "create": create,
+        }
+        return by[self.slot.operation]
 
     def counts(self, prepare: Callable[[int], None] = lambda _: None) -> Iterator[int]:
         """Say again and again how many operations to do; the last of them are measured.
@@ -153,7 +215,11 @@ class Meter:
         Args:
             prepare: is told each count before its time begins.
         """
-        slot = self._slot
+        slot = self.slot
+        if slot.times:
+            prepare(slot.times)
+            yield slot.times
+            return
         count = _rounded(1, slot.way)
         began = perf_counter()
         while True:
@@ -179,7 +245,7 @@ class Meter:
     def latency_count(self) -> int:
         """How many single operations to time for `Result.latencies`; none unless they come in sequence."""
         result = self.result
-        return min(1000, result.operations // 2) if self._slot.way == "sequence" else 0
+        return min(1000, result.operations // 2) if self.slot.way == "sequence" else 0
 
     def timed(self, operation: Callable[[], object]) -> None:
         """Time single operations that block."""
@@ -190,13 +256,13 @@ class Meter:
 
     def _foreign_cpu(self) -> float | None:
         """Seconds of CPU that neither this process nor the server has used since the machine was started."""
-        if not self._slot.server_pid:
+        if not self.slot.server_pid:
             return None
         try:
             # user, nice, system; and steal, which is what other machines on the same hardware took from this one.
             fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()
             busy = sum(int(fields[i]) for i in (1, 2, 3, 8)) / _TICKS
-            return busy - _own_cpu() - cpu_of(self._slot.server_pid)
+            return busy - _own_cpu() - cpu_of(self.slot.server_pid)
         except (OSError, IndexError):
             return None
 
@@ -210,6 +276,11 @@ def cpu_of(pid: int) -> float:
     """Seconds of CPU that a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def loop_of(contender: Contender) -> str:
+    """The event loop of a contender that runs on several; otherwise nothing."""
+    return contender.partition("/")[2]
 
 
 def name_of(number: int) -> str:

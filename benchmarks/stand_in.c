@@ -4,8 +4,8 @@
  *
  * It listens on a free port of the loopback interface, prints the number of that port, and serves until its standard
  * input ends. A connect request gets a session, a ping a pong, the closing of a session its reply; anything else gets
- * the reply to a get, with DATA_SIZE bytes of data and the xid of the request. It knows no znodes: one thread, one
- * epoll, no state but bytes.
+ * the reply to a get, with DATA_SIZE bytes of data and the xid of the request. Who asks `srvr` first, as aiozk does, is
+ * told a version. It knows no znodes: one thread, one epoll, no state but bytes.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -27,12 +27,14 @@ struct peer {
     int fd;
     int greeted;      /* whether its connect request was answered */
     int writing;      /* whether epoll waits for room to write */
+    int leaving;      /* whether it has closed its session: ZooKeeper hangs up then */
     size_t in, out, done;
     size_t capacity;  /* of `output` */
     char *output;
     char input[INPUT];
 };
 
+static const char about[] = "Zookeeper version: 3.8.0-stand-in\n";
 static char *reply;
 static size_t reply_size;
 static int epoll;
@@ -91,6 +93,7 @@ static int answer(struct peer *peer, const char *frame, size_t size) {
         put(header, HEADER - 4);
         memcpy(header + 4, frame, 4);
         append(peer, header, sizeof header);
+        peer->leaving = (int32_t)number(frame + 4) == CLOSE_SESSION;
     } else {
         append(peer, reply, reply_size);
         memcpy(peer->output + peer->out - reply_size + 4, frame, 4);
@@ -98,7 +101,7 @@ static int answer(struct peer *peer, const char *frame, size_t size) {
     return 1;
 }
 
-/* Send what is to be sent; returns 0 when the peer is gone. */
+/* Send what is to be sent; returns 0 when the peer is gone, or may go. */
 static int flush(struct peer *peer) {
     while (peer->done < peer->out) {
         ssize_t sent = send(peer->fd, peer->output + peer->done, peer->out - peer->done, MSG_NOSIGNAL);
@@ -118,7 +121,7 @@ static int flush(struct peer *peer) {
             die("epoll_ctl");
         peer->writing = unsent;
     }
-    return 1;
+    return unsent || !peer->leaving;
 }
 
 /* Read, answer and send; returns 0 when the peer is gone. */
@@ -127,6 +130,10 @@ static int serve(struct peer *peer) {
     if (got <= 0)
         return got < 0 && errno == EAGAIN;
     peer->in += (size_t)got;
+    if (!peer->greeted && peer->in == 4 && !memcmp(peer->input, "srvr", 4)) {
+        send(peer->fd, about, sizeof about - 1, MSG_NOSIGNAL);
+        return 0;
+    }
     size_t at = 0;
     while (peer->in - at >= 4) {
         size_t size = number(peer->input + at);

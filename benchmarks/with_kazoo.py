@@ -2,19 +2,19 @@
 
 Many at once are its ``*_async`` calls: there are always as many outstanding as the tasks of the others, and each
 result that the program takes, in their order, is followed by one new request. A thread for each call that blocks
-would be slower still.
+would be slower still; a few threads have a row of their own.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from itertools import count as count_up
+from types import SimpleNamespace
 from typing import Any
 
 from kazoo.client import KazooClient
 
-from .slots import OUTSTANDING, PIPELINE, Meter, Result, Slot, name_of
+from .slots import OUTSTANDING, PIPELINE, Meter, Result, Slot
+from .ways import drive
 
 __all__ = ["run"]
 
@@ -25,23 +25,8 @@ def run(slot: Slot) -> Result:
     client: Any = KazooClient(hosts=f"{slot.host}:{slot.port}", timeout=30)
     client.start()
     try:
-        numbers = count_up()
-        data = bytes(slot.size)
-        path = slot.path
-        blocking: Callable[[], Any] = {
-            "get": lambda: client.get(path),
-            "set": lambda: client.set(path, data),
-            "create": lambda: client.create(f"{path}/{name_of(next(numbers))}", data),
-        }[slot.operation]
-        begin: Callable[[], Any] = {
-            "get": lambda: client.get_async(path),
-            "set": lambda: client.set_async(path, data),
-            "create": lambda: client.create_async(f"{path}/{name_of(next(numbers))}", data),
-        }[slot.operation]
-
-        def one_by_one(times: int) -> None:
-            for _ in range(times):
-                blocking()
+        calls: Any = SimpleNamespace(get=client.get_async, set=client.set_async, create=client.create_async)
+        begin = meter.operation(calls)
 
         def at_once(times: int) -> None:
             outstanding = deque(begin() for _ in range(OUTSTANDING))
@@ -51,17 +36,12 @@ def run(slot: Slot) -> Result:
             for result in outstanding:
                 result.get()
 
-        def pipelines(times: int) -> None:
-            for _ in range(times // PIPELINE):
-                results = [begin() for _ in range(PIPELINE)]
-                for result in results:
-                    result.get()
+        def pipeline() -> None:
+            results = [begin() for _ in range(PIPELINE)]
+            for result in results:
+                result.get()
 
-        way = {"sequence": one_by_one, "window": at_once, "pipeline": pipelines}[slot.way]
-        for count in meter.counts():
-            way(count)
-        meter.timed(blocking)
-        meter.result.made = next(numbers)
+        drive(meter, client, pipeline, window=at_once)
     finally:
         client.stop()
         client.close()

@@ -17,8 +17,8 @@ def main() -> None:
     slot = Slot(**json.loads(sys.argv[1]))
     if slot.core is not None or slot.nice:
         Place(slot.core, slot.nice).take(os.getpid())
-    module = {"zk_trio": "with_trio", "kazoo": "with_kazoo", "socket": "with_socket"}[slot.contender]
-    contender = import_module(f"benchmarks.{module}")  # it alone, so that nobody pays for the imports of others
+    name = slot.contender.partition("/")[0].removeprefix("zk_")
+    contender = import_module(f"benchmarks.with_{name}")  # it alone, so that nobody pays for the imports of others
     print(json.dumps(asdict(contender.run(slot))))
 
 
