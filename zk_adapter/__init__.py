@@ -9,11 +9,13 @@ from ._four_letter import PROBE_LIMIT, probes, server_to_ask
 from ._groups import plain_errors
 from ._resolving import TOO_LATE, addresses, numeric, unresolved
 from ._sasl import digest_md5
+from ._tasks import TaskDriver
 from ._transport import TlsSource, Transport, Want, open_socket, tls_layer
 
 __all__ = [
     "PROBE_LIMIT",
     "TOO_LATE",
+    "TaskDriver",
     "TlsSource",
     "Transport",
     "Want",

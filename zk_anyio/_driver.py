@@ -8,17 +8,16 @@ tasks serve it: `_receive` reads, delivers replies and events in their order, `_
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from functools import partial
 from socket import SOCK_STREAM
 
 import anyio
 from anyio.abc import TaskGroup
 
-from zk_adapter import PROBE_LIMIT, TOO_LATE, TlsSource, addresses, numeric, unresolved
+from zk_adapter import PROBE_LIMIT, TOO_LATE, TaskDriver, TlsSource, addresses, numeric, unresolved
 from zk_sansio.client import Engine, SocketOptions
 from zk_sansio.errors import InvalidRequestError, TlsError
-from zk_sansio.session import Attempt, Dial, HostPort, Probe, Resolve, Session, Waitable
+from zk_sansio.session import Attempt, Dial, HostPort, Probe, Resolve, Session
 
 from ._runtime import AnyioRuntime
 from ._stream import Stream, dial
@@ -26,7 +25,7 @@ from ._stream import Stream, dial
 __all__ = ["Driver", "resolve"]
 
 
-class Driver:
+class Driver(TaskDriver[Stream]):
     """Drives the sessions of one engine, one after the other.
 
     Args:
@@ -37,16 +36,10 @@ class Driver:
     """
 
     def __init__(self, engine: Engine, runtime: AnyioRuntime, options: SocketOptions, tls: TlsSource) -> None:
-        self._engine = engine
+        super().__init__(engine, runtime, anyio.Event())
         self._runtime = runtime
         self._options = options
         self._tls = tls
-        self._stream: Stream | None = None
-        self._sender = Waitable()
-        self._sending = False
-        self._news = anyio.Event()
-        runtime.flush = self.flush
-        runtime.nudge = self.nudge
 
     async def run(self) -> None:
         """Serve until the client is at its end; `end` it then, whatever this raises."""
@@ -56,37 +49,6 @@ class Driver:
             else:
                 await self._serve(self._engine.session, self._stream)
 
-    def end(self, *, keep_session: bool) -> None:
-        """Close the connection, and fail the calls that are left.
-
-        Args:
-            keep_session: see `Session.close`; a session that is still served is ended with what can be said to the
-                server without waiting.
-        """
-        session, now = self._engine.session, self._runtime.now()
-        if self._engine.error is None:
-            session.close(now, 0, keep_session=keep_session)
-            if self._stream is not None and not self._stream.unsent:
-                with suppress(OSError, TlsError):
-                    self._stream.send(session.data_to_send(now))
-            session.connection_lost(_cut_short(), now)
-            self._engine.deliver()
-        self._hang_up()
-
-    def _hang_up(self) -> None:
-        if self._stream is not None:
-            self._stream.close()
-            self._stream = None
-
-    def _tell(self) -> None:
-        """After an input that may have changed more than replies."""
-        self._engine.deliver()
-        self.nudge()
-
-    def nudge(self) -> None:
-        """Let those who keep time look again."""
-        self._news.set()
-
     # --- without a connection
 
     async def _connect(self, session: Session) -> None:
@@ -94,22 +56,12 @@ class Driver:
         async with anyio.create_task_group() as group:
             while True:
                 news = self._news = anyio.Event()
-                self._look(session, group)
+                self._look(session, lambda attempt: group.start_soon(self._try, session, attempt))
                 if self._stream is not None or session.state.over:
                     break
                 with anyio.CancelScope(deadline=session.next_timeout()):
                     await news.wait()
             group.cancel_scope.cancel()
-
-    def _look(self, session: Session, group: TaskGroup) -> None:
-        """Do what is due now: deadlines, attempts, events."""
-        now = self._runtime.now()
-        connected = session.connected
-        session.handle_timeout(now)
-        # A connection that has just ended takes its group with it: the attempts that follow need another one.
-        while session.connected == connected and (attempt := session.next_attempt(now)) is not None:
-            group.start_soon(self._try, session, attempt)
-        self._engine.deliver()
 
     async def _try(self, session: Session, attempt: Attempt) -> None:
         match attempt:
@@ -165,20 +117,6 @@ class Driver:
         await stream.keep_reading(partial(self._read, session, stream))
         group.cancel_scope.cancel()
 
-    def _read(self, session: Session, stream: Stream) -> bool:
-        """Take what has arrived, once, so that a flood of replies leaves others their turn; return whether to go on."""
-        now = self._runtime.now()
-        serving = session.state.serving
-        if not stream.receive_for(session, now):
-            return session.connected
-        self._engine.deliver()
-        if not session.connected or not (serving and session.state.serving):
-            # While a connection serves its deadlines only move away; before, and when it begins to, they come closer.
-            self._news.set()
-        if session.queued_bytes and not self._sending:
-            self._wake_sender()
-        return session.connected
-
     async def _send(self, session: Session, stream: Stream, group: TaskGroup) -> None:
         try:
             while True:
@@ -197,30 +135,6 @@ class Driver:
             # What the server said last is still to be read; then reading tells what is wrong, or silence does.
             await anyio.sleep_forever()
 
-    def _wake_sender(self) -> None:
-        self._sending = True
-        self._runtime.wake(self._sender)
-
-    def flush(self) -> None:
-        """Send what was submitted: at once if it is all there is, else together with what comes meanwhile."""
-        stream = self._stream
-        if stream is None or self._sending:
-            return
-        session = self._engine.session
-        if session.in_flight != 1 or stream.unsent:
-            if session.queued_bytes:
-                self._wake_sender()
-            return
-        data = session.data_to_send(self._runtime.now())
-        if not data:
-            return
-        try:
-            if not stream.send(data):
-                self._wake_sender()
-        except (OSError, TlsError):
-            # As in _send: reading finds out.
-            return
-
     async def _keep_time(self, session: Session, stream: Stream, group: TaskGroup) -> None:
         while session.server is not None:
             news = self._news = anyio.Event()
@@ -231,7 +145,7 @@ class Driver:
                 self._read(session, stream)
             if not session.connected:
                 break
-            self._look(session, group)
+            self._look(session, lambda attempt: group.start_soon(self._try, session, attempt))
             if session.queued_bytes and not self._sending:
                 self._wake_sender()
         group.cancel_scope.cancel()

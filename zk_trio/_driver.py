@@ -8,14 +8,13 @@ tasks serve it: `_receive` reads, delivers replies and events in their order, `_
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 
 import trio
 
-from zk_adapter import PROBE_LIMIT, TOO_LATE, TlsSource, addresses, unresolved
+from zk_adapter import PROBE_LIMIT, TOO_LATE, TaskDriver, TlsSource, addresses, unresolved
 from zk_sansio.client import Engine, SocketOptions
 from zk_sansio.errors import InvalidRequestError, TlsError
-from zk_sansio.session import Attempt, Dial, HostPort, Probe, Resolve, Session, Waitable
+from zk_sansio.session import Attempt, Dial, HostPort, Probe, Resolve, Session
 
 from ._runtime import TrioRuntime
 from ._stream import Stream, dial
@@ -23,7 +22,7 @@ from ._stream import Stream, dial
 __all__ = ["Driver", "resolve"]
 
 
-class Driver:
+class Driver(TaskDriver[Stream]):
     """Drives the sessions of one engine, one after the other.
 
     Args:
@@ -34,16 +33,10 @@ class Driver:
     """
 
     def __init__(self, engine: Engine, runtime: TrioRuntime, options: SocketOptions, tls: TlsSource) -> None:
-        self._engine = engine
+        super().__init__(engine, runtime, trio.Event())
         self._runtime = runtime
         self._options = options
         self._tls = tls
-        self._stream: Stream | None = None
-        self._sender = Waitable()
-        self._sending = False
-        self._news = trio.Event()
-        runtime.flush = self.flush
-        runtime.nudge = self.nudge
 
     async def run(self) -> None:
         """Serve until the client is at its end; `end` it then, whatever this raises."""
@@ -53,37 +46,6 @@ class Driver:
             else:
                 await self._serve(self._engine.session, self._stream)
 
-    def end(self, *, keep_session: bool) -> None:
-        """Close the connection, and fail the calls that are left.
-
-        Args:
-            keep_session: see `Session.close`; a session that is still served is ended with what can be said to the
-                server without waiting.
-        """
-        session, now = self._engine.session, trio.current_time()
-        if self._engine.error is None:
-            session.close(now, 0, keep_session=keep_session)
-            if self._stream is not None and not self._stream.unsent:
-                with suppress(OSError, TlsError):
-                    self._stream.send(session.data_to_send(now))
-            session.connection_lost(ConnectionAbortedError("the client was closed"), now)
-            self._engine.deliver()
-        self._hang_up()
-
-    def _hang_up(self) -> None:
-        if self._stream is not None:
-            self._stream.close()
-            self._stream = None
-
-    def _tell(self) -> None:
-        """After an input that may have changed more than replies."""
-        self._engine.deliver()
-        self.nudge()
-
-    def nudge(self) -> None:
-        """Let those who keep time look again."""
-        self._news.set()
-
     # --- without a connection
 
     async def _connect(self, session: Session) -> None:
@@ -91,22 +53,12 @@ class Driver:
         async with trio.open_nursery() as nursery:
             while True:
                 news = self._news = trio.Event()
-                self._look(session, nursery)
+                self._look(session, lambda attempt: nursery.start_soon(self._try, session, attempt))
                 if self._stream is not None or session.state.over:
                     break
                 with trio.move_on_at(session.next_timeout()):
                     await news.wait()
             nursery.cancel_scope.cancel()
-
-    def _look(self, session: Session, nursery: trio.Nursery) -> None:
-        """Do what is due now: deadlines, attempts, events."""
-        now = trio.current_time()
-        connected = session.connected
-        session.handle_timeout(now)
-        # A connection that has just ended takes its nursery with it: the attempts that follow need another one.
-        while session.connected == connected and (attempt := session.next_attempt(now)) is not None:
-            nursery.start_soon(self._try, session, attempt)
-        self._engine.deliver()
 
     async def _try(self, session: Session, attempt: Attempt) -> None:
         match attempt:
@@ -148,14 +100,12 @@ class Driver:
     # --- with a connection
 
     async def _serve(self, session: Session, stream: Stream) -> None:
-        """Serve one connection until it is over."""
+        """Serve one connection until it is over. When this is cancelled, `end` closes it."""
         self._sending = False
-        try:
-            async with trio.open_nursery() as nursery:
-                for task in (self._receive, self._send, self._keep_time):
-                    nursery.start_soon(task, session, stream, nursery)
-        finally:
-            self._hang_up()
+        async with trio.open_nursery() as nursery:
+            for task in (self._receive, self._send, self._keep_time):
+                nursery.start_soon(task, session, stream, nursery)
+        self._hang_up()
 
     async def _receive(self, session: Session, stream: Stream, nursery: trio.Nursery) -> None:
         while session.connected:
@@ -163,19 +113,6 @@ class Driver:
             if session.connected:
                 await stream.wait_readable()
         nursery.cancel_scope.cancel()
-
-    def _read(self, session: Session, stream: Stream) -> None:
-        """Take what has arrived, once, so that a flood of replies leaves others their turn."""
-        now = trio.current_time()
-        serving = session.state.serving
-        if not stream.receive_for(session, now):
-            return
-        self._engine.deliver()
-        if not session.connected or not (serving and session.state.serving):
-            # While a connection serves its deadlines only move away; before, and when it begins to, they come closer.
-            self._news.set()
-        if session.queued_bytes and not self._sending:
-            self._wake_sender()
 
     async def _send(self, session: Session, stream: Stream, nursery: trio.Nursery) -> None:
         try:
@@ -195,30 +132,6 @@ class Driver:
             # What the server said last is still to be read; then reading tells what is wrong, or silence does.
             await trio.sleep_forever()
 
-    def _wake_sender(self) -> None:
-        self._sending = True
-        self._runtime.wake(self._sender)
-
-    def flush(self) -> None:
-        """Send what was submitted: at once if it is all there is, else together with what comes meanwhile."""
-        stream = self._stream
-        if stream is None or self._sending:
-            return
-        session = self._engine.session
-        if session.in_flight != 1 or stream.unsent:
-            if session.queued_bytes:
-                self._wake_sender()
-            return
-        data = session.data_to_send(trio.current_time())
-        if not data:
-            return
-        try:
-            if not stream.send(data):
-                self._wake_sender()
-        except (OSError, TlsError):
-            # As in _send: reading finds out.
-            return
-
     async def _keep_time(self, session: Session, stream: Stream, nursery: trio.Nursery) -> None:
         while session.server is not None:
             news = self._news = trio.Event()
@@ -229,7 +142,7 @@ class Driver:
                 self._read(session, stream)
             if not session.connected:
                 break
-            self._look(session, nursery)
+            self._look(session, lambda attempt: nursery.start_soon(self._try, session, attempt))
             if session.queued_bytes and not self._sending:
                 self._wake_sender()
         nursery.cancel_scope.cancel()
