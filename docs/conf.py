@@ -42,6 +42,13 @@ def skip_generated(_app: Sphinx, _what: str, _name: str, thing: object, skip: bo
     return skip or (thing.__doc__ or "").startswith("Alias for field number ")
 
 
+def keep_colons(_app: Sphinx, what: str, _name: str, _thing: object, _options: object, lines: list[str]) -> None:
+    """Keep napoleon from taking what is in front of a colon, in a property's first sentence, for its type."""
+    if what == "property":
+        lines[:0] = ["..", ""]  # an empty comment
+
+
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
+    app.connect("autodoc-process-docstring", keep_colons, priority=400)  # before napoleon
     app.connect("autodoc-skip-member", skip_generated)

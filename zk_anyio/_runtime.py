@@ -9,6 +9,7 @@ from collections.abc import Callable
 import anyio
 import anyio.lowlevel
 
+from zk_sansio.client import busy
 from zk_sansio.session import Waitable
 
 __all__ = ["AnyioRuntime", "AsyncioRuntime", "make_runtime", "running_loop"]
@@ -50,7 +51,8 @@ class AnyioRuntime:
 
     async def wait(self, waitable: Waitable, /) -> None:
         """Wait for an event until `wake`."""
-        assert waitable.waiter is None, "two tasks wait for the same thing"
+        if waitable.waiter is not None:
+            raise busy()
         event = waitable.waiter = anyio.Event()
         try:
             await event.wait()
@@ -105,7 +107,8 @@ class AsyncioRuntime(AnyioRuntime):
 
         A task that was woken may be cancelled before it runs; then this raises though what was waited for is there.
         """
-        assert waitable.waiter is None, "two tasks wait for the same thing"
+        if waitable.waiter is not None:
+            raise busy()
         future = waitable.waiter = self._create_future()
         try:
             await future

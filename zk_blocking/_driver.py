@@ -158,11 +158,13 @@ class Driver:
                 self._close_bells()
 
     def _give_up(self, session: Session) -> None:
-        """End without the server's word: whoever is in a call still hears that it is over."""
+        """End what nobody has closed, without the server's word.
+
+        Who comes later hears of it. Who is in a call does not: it is a daemon thread at the end of the interpreter.
+        """
         session.close(time.monotonic(), 0, keep_session=not self._say_goodbye)
         self.flush()
         session.handle_timeout(inf)
-        self._engine.deliver()
 
     def _hang_up(self) -> None:
         if self._stream is not None:
@@ -313,9 +315,9 @@ class Driver:
                         self._send_more(stream)
                     if idle:
                         self._read(session, stream)
-        finally:
-            if self._stream is stream:
+            if self._stream is stream and not self._stopped:
                 self._hang_up()
+        finally:
             self._end(attempts)
 
     def _read(self, session: Session, stream: Stream) -> None:

@@ -46,6 +46,7 @@ class Runner:
         self.forked: bool = False
         self._keep_session = keep_session
         _RUNNERS.add(self)
+        _DRIVERS.add(driver)
         weakref.finalize(self, driver.stop, goodbye=not keep_session).atexit = False
 
     def run(
@@ -122,11 +123,10 @@ class Runner:
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
-    ) -> bool:
+    ) -> None:
         """Leave a scope of the client; in a forked child it is the parent's business."""
-        if self.forked:
-            return False
-        return bool(self.run(scope.__aexit__, None, kind, error, traceback))
+        if not self.forked:
+            self.run(scope.__aexit__, None, kind, error, traceback)
 
     def close(self, engine: Engine, grace: float, *, keep_session: bool) -> None:
         """End the session; neither Ctrl-C nor a deadline of the caller cuts this short."""
@@ -134,6 +134,9 @@ class Runner:
         async def close() -> None:
             with self._runtime.shielded(grace):
                 await engine.close(grace, keep_session=keep_session)
+            # Perhaps its grace was over a moment before the session's: those who are in calls must hear of the end.
+            engine.session.handle_timeout(inf)
+            engine.deliver()
 
         self.run(close)
 
@@ -151,6 +154,7 @@ class Runner:
 
 
 _RUNNERS: weakref.WeakSet[Runner] = weakref.WeakSet()
+_DRIVERS: weakref.WeakSet[Driver] = weakref.WeakSet()
 
 
 def _after_fork() -> None:
@@ -162,11 +166,11 @@ def _after_fork() -> None:
 def _at_exit() -> None:
     """End what nobody has closed, before the interpreter takes the threads away."""
     deadline = time.monotonic() + _EXIT_GRACE
-    runners = [runner for runner in list(_RUNNERS) if not runner.forked]
-    for runner in runners:
-        runner._driver.stop(goodbye=not runner._keep_session)
-    for runner in runners:
-        runner._driver.join(max(deadline - time.monotonic(), 0))
+    for runner in list(_RUNNERS):
+        if not runner.forked:
+            runner._driver.stop(goodbye=not runner._keep_session)
+    for driver in list(_DRIVERS):  # those, too, whose runner was dropped a moment ago
+        driver.join(max(deadline - time.monotonic(), 0))
 
 
 if hasattr(os, "register_at_fork"):

@@ -16,7 +16,7 @@ from math import inf
 from types import TracebackType
 from typing import Self
 
-from zk_sansio.errors import LocalProtocolError
+from zk_sansio.client import busy
 from zk_sansio.session import Waitable
 
 from ._interrupts import INTERRUPTS
@@ -119,7 +119,7 @@ class BlockingRuntime:
     async def wait(self, waitable: Waitable, /) -> None:
         """Block until `wake`; read for everybody meanwhile, if nobody else does."""
         if waitable.waiter is not None:
-            raise LocalProtocolError("another thread waits for this already; open one of its own for each thread")
+            raise busy()
         waiter = waitable.waiter = Waiter(reads=True)
         deadline = self.thread.deadline
         try:

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 import zk_sansio
-from zk_sansio import Change, SessionState, TransactionResult, WatchEvent, Znode, ZooKeeperError
+from zk_sansio import Change, ClosedError, SessionState, TransactionResult, WatchEvent, Znode, ZooKeeperError
 from zk_sansio.client import Caller, Reads, Recorder, Writes
 from zk_sansio.recipes import GuardedWrites, TryLock
 
@@ -54,8 +54,8 @@ class _Scope(Generic[S]):
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> bool:
-        return self._runner.leave(self._core, kind, error, traceback)
+    ) -> None:
+        self._runner.leave(self._core, kind, error, traceback)
 
 
 class ChangeStream(_Scope["zk_sansio.ChangeStream[C]"], Generic[C]):
@@ -69,7 +69,7 @@ class ChangeStream(_Scope["zk_sansio.ChangeStream[C]"], Generic[C]):
 
     def __next__(self) -> C:
         try:
-            return self.next()
+            return self._runner.run(self._core.__anext__)
         except StopAsyncIteration:
             raise StopIteration from None
 
@@ -80,11 +80,14 @@ class ChangeStream(_Scope["zk_sansio.ChangeStream[C]"], Generic[C]):
             timeout: seconds; None for no limit.
 
         Raises:
-            StopAsyncIteration: the stream was closed.
+            ClosedError: the stream was closed.
             CallTimeoutError: there was none in time; nothing is lost.
             ZooKeeperError: the session is over, and no other takes its place.
         """
-        return self._runner.run(self._core.__anext__, timeout)
+        try:
+            return self._runner.run(self._core.__anext__, timeout)
+        except StopAsyncIteration:
+            raise ClosedError("the stream was closed") from None
 
     def close(self, *, timeout: float | None = None) -> None:
         """Remove the watch; iterating ends."""
@@ -120,7 +123,7 @@ class StateStream(_Scope[zk_sansio.StateStream]):
 
     def __next__(self) -> SessionState:
         try:
-            return self.next()
+            return self._runner.run(self._core.__anext__)
         except StopAsyncIteration:
             raise StopIteration from None
 
@@ -131,10 +134,13 @@ class StateStream(_Scope[zk_sansio.StateStream]):
             timeout: seconds; None for no limit.
 
         Raises:
-            StopAsyncIteration: there is no way on from the last state.
+            ClosedError: there is no way on from the last state, or the stream was left.
             CallTimeoutError: there was none in time.
         """
-        return self._runner.run(self._core.__anext__, timeout)
+        try:
+            return self._runner.run(self._core.__anext__, timeout)
+        except StopAsyncIteration:
+            raise ClosedError("there are no more states") from None
 
 
 class Transaction(Writes):
@@ -296,5 +302,5 @@ class LockAttempt:
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> bool:
-        return self._runner.leave(self._core, kind, error, traceback)
+    ) -> None:
+        self._runner.leave(self._core, kind, error, traceback)

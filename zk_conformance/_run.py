@@ -75,7 +75,9 @@ def run_check(name: str, harness: Harness, world: World, *, limit: float = LIMIT
     harness.run(partial(harness.within, limit, body))
 
 
-async def stopped_at(step: int, function: Function[object], cancel: Callable[[], object]) -> bool:
+async def stopped_at(
+    step: int, function: Function[object], cancel: Callable[[], object], *, late: bool = False
+) -> bool:
     """Run a function, and cancel it when it suspends for the *step*-th time; works in every event loop.
 
     It belongs into the scope that *cancel* ends: ``with CancelScope() as scope: return await stopped_at(step,
@@ -85,11 +87,13 @@ async def stopped_at(step: int, function: Function[object], cancel: Callable[[],
         step: when, counted from 0.
         function: which.
         cancel: requests the cancellation; it must not suspend.
+        late: for asyncio, whose tasks can be cancelled when they are woken already: cancel it when the future that
+            it waits for is done, but before it runs.
 
     Returns:
         Whether the function has suspended so often.
     """
-    stepping = _Stepping(step, function, cancel)
+    stepping = _Stepping(step, function, cancel, late=late)
     await stepping
     return stepping.suspended > step
 
@@ -97,10 +101,11 @@ async def stopped_at(step: int, function: Function[object], cancel: Callable[[],
 class _Stepping(Generic[T]):
     """Drives a function from one suspension to the next, and passes each on to the event loop."""
 
-    def __init__(self, step: int, function: Function[T], cancel: Callable[[], object]) -> None:
+    def __init__(self, step: int, function: Function[T], cancel: Callable[[], object], *, late: bool) -> None:
         self._step = step
         self._function = function
         self._cancel = cancel
+        self._late = late
         self.suspended = 0
 
     def __await__(self) -> Generator[Any, Any, T]:
@@ -112,7 +117,11 @@ class _Stepping(Generic[T]):
             except StopIteration as end:
                 return end.value  # type: ignore[no-any-return]
             if self.suspended == self._step:
-                self._cancel()
+                if self._late and suspension is not None:
+                    # Before the task adds what wakes it.
+                    suspension.add_done_callback(lambda _: self._cancel())
+                else:
+                    self._cancel()
             self.suspended += 1
             try:
                 answer = yield suspension

@@ -102,6 +102,8 @@ async def outcome(function: Callable[[], Awaitable[T]]) -> T | zk.ZooKeeperError
     """
     try:
         return await function()
+    except TimeoutError:
+        raise  # of `Harness.within`, or an interruption
     except zk.ZooKeeperError as error:
         return error
 

@@ -9,6 +9,7 @@ from typing import Any
 import trio
 from trio.lowlevel import Abort
 
+from zk_sansio.client import busy
 from zk_sansio.session import Waitable
 
 __all__ = ["TrioRuntime"]
@@ -40,7 +41,8 @@ class TrioRuntime:
 
     async def wait(self, waitable: Waitable, /) -> None:
         """Park this task until `wake`."""
-        assert waitable.waiter is None, "two tasks wait for the same thing"
+        if waitable.waiter is not None:
+            raise busy()
 
         def abort(_: Any) -> Abort:
             waitable.waiter = None

@@ -5,11 +5,13 @@ import inspect
 from collections.abc import Iterator
 
 HOMES = {
-    "zk_sansio.client": "The client and what it gives",
+    "zk_sansio.recipes": "The client and its recipes",
+    "zk_sansio.client": "What the client gives",
     "zk_sansio.errors": "Errors",
     "zk_sansio.acl": "Access control",
     "zk_sansio.session": "Sessions",
     "zk_sansio.wire": "Records",
+    "zk_adapter": "What every adapter has",
 }
 """The packages and modules that are described on pages of their own, and what their names are about."""
 

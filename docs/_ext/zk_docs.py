@@ -88,13 +88,31 @@ def find_described(
     """Look for a public name in the module where it is described."""
     if node.get("refdomain") != "py":
         return None
-    name = node["reftarget"].partition(".")[0]
-    for home in HOMES:
-        if name in importlib.import_module(home).__all__:
-            domain = env.get_domain("py")
-            full = f"{home}.{node['reftarget']}"
-            return domain.resolve_xref(env, node["refdoc"], app.builder, "obj", full, node, shown)
+    target = node["reftarget"]
+    domain = env.get_domain("py")
+    for full in where_described(target.removeprefix(f"{home_named(target)}.")):
+        if (found := domain.resolve_xref(env, node["refdoc"], app.builder, "obj", full, node, shown)) is not None:
+            return found
     return None
+
+
+def home_named(target: str) -> str:
+    """The module that a full name begins with; empty if it is not a full name."""
+    return next((home for home in (*HOMES, "zk_sansio") if target.startswith(f"{home}.")), "")
+
+
+def where_described(name: str) -> Iterator[str]:
+    """The full names under which a public name, or a member of a public class, may be described."""
+    first, _, member = name.partition(".")
+    for home in HOMES:
+        module = importlib.import_module(home)
+        if first not in module.__all__:
+            continue
+        yield f"{home}.{name}"
+        thing = getattr(module, first)
+        # What is inherited is described with the class that it comes from.
+        for base in thing.__mro__[1:] if member and inspect.isclass(thing) else ():
+            yield f"{base.__module__}.{base.__qualname__}.{member}"
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -9,6 +9,8 @@ import pytest
 from _pytest.mark.structures import ParameterSet
 
 import zk_sansio as zk
+from tests.conformance.anyio_harness import AnyioHarness
+from tests.conformance.blocking_harness import BlockingHarness
 from tests.conformance.real_world import RealWorld
 from tests.conformance.trio_harness import TrioHarness
 from tests.support.raw import RawClient
@@ -16,28 +18,25 @@ from tests.support.servers import ZooKeeperServer
 from tests.support.settings import SUPER
 from zk_conformance import CHECKS, Harness, World, checks, run_check
 
-HARNESSES: dict[str, Callable[[], Harness]] = {"trio": TrioHarness}
+HARNESSES: dict[str, Callable[[], Harness]] = {
+    "trio": TrioHarness,
+    "anyio-asyncio": lambda: AnyioHarness("asyncio"),
+    "anyio-uvloop": lambda: AnyioHarness("asyncio", use_uvloop=True),
+    "anyio-trio": lambda: AnyioHarness("trio"),
+    "blocking": BlockingHarness,
+}
 
 NOT_YET = {"lock"}
 """What ``checks/lock.py`` will bring."""
 NOT_FOR_USERS = {"full_path", "state_changed", "waiter"}
 """What the parts of the client use of each other."""
 
-KNOWN = {
-    "closed_without_the_servers_word": "zk_trio/_open.py gives up at the moment at which the session does",
-    "closed_while_callers_wait_for_room": "Engine: at the end, who comes while others have their turn waits for ever",
-    "closed_under_load": "Engine: the same",
-}
-"""What fails for now, by chance; each is reported."""
-
 
 def cases() -> Iterator[ParameterSet]:
     """Each check on each runtime."""
     for runtime in HARNESSES:
         for check in CHECKS:
-            name = f"{runtime}-{check}"
-            marks = [pytest.mark.xfail(reason=KNOWN[check], strict=False)] if check in KNOWN else []
-            yield pytest.param(runtime, check, id=name, marks=marks)
+            yield pytest.param(runtime, check, id=f"{runtime}-{check}")
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ from ._four_letter import (
 )
 from ._pipeline import Pending, Pipeline, Recorder
 from ._retry import RetryPolicy
-from ._runtime import CancelScope, Runtime
+from ._runtime import CancelScope, Runtime, busy
 from ._settings import ClientSettings, Setup, SocketOptions, prepare
 from ._streams import Change, ChangeStream, Gap, OneShotWatch, StateStream
 from ._transaction import ReadBatch, Reads, Transaction, TransactionResult, Writes
@@ -65,6 +65,7 @@ __all__ = [
     "WhileSuspended",
     "Writes",
     "ZnodeClient",
+    "busy",
     "check_reply",
     "parse_conf",
     "parse_config",

@@ -153,13 +153,13 @@ class ZnodeClient(Reader):
         """Make a znode, and find out whether it was made when the reply is lost and there is a way to."""
         engine = self._engine
         if protected:
-            session, before = engine.session, engine.session.last_zxid
+            before = engine.session.last_zxid
             try:
                 return await self._call(request, None, created_tagged(self, request, full, ephemeral=ephemeral))
             except SessionError as error:
                 if error.maybe_applied:
                     # Nobody else knows its name, so nobody would ever remove it.
-                    session.disown(request, before)
+                    engine.session.disown(request, before)
                     engine.runtime.flush()
                 raise
         if ephemeral and not sequential:

@@ -92,6 +92,9 @@ class StateListener(Protocol):
     def state_changed(self, state: SessionState) -> None:
         """Take the new state."""
 
+    def closing(self) -> None:
+        """The client is about to end its session; the server may do so at any moment from now on."""
+
 
 class Engine:
     """Drives one session after another, for any number of callers.
@@ -377,6 +380,8 @@ class Engine:
         self.listeners.add(waiter)
         try:
             self._closing = True
+            for listener in list(self.listeners):
+                listener.closing()
             self.session.close(self.runtime.now(), grace, keep_session=keep_session)
             self.deliver()
             self.runtime.flush()
@@ -422,3 +427,6 @@ class _StateWaiter(Waitable):
 
     def state_changed(self, state: SessionState) -> None:
         self._engine.runtime.wake(self)
+
+    def closing(self) -> None:
+        """It is the state that counts."""

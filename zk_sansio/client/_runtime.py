@@ -6,9 +6,15 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+from ..errors import LocalProtocolError
 from ..session import Waitable
 
-__all__ = ["CancelScope", "Runtime"]
+__all__ = ["CancelScope", "Runtime", "busy"]
+
+
+def busy() -> LocalProtocolError:
+    """The error for a second caller that waits for the same thing, such as the next change of one stream."""
+    return LocalProtocolError("somebody waits for this already; open a stream of its own for each task or thread")
 
 
 class CancelScope(Protocol):
@@ -43,9 +49,9 @@ class Runtime(Protocol):
         """Deadlines have moved, or the connection has ended: look at the session again."""
 
     async def wait(self, waitable: Waitable, /) -> None:
-        """Wait until `wake` is called for *waitable*. One caller waits for one waitable at a time.
+        """Wait until `wake` is called for *waitable*.
 
-        When it is cancelled, *waitable* has no waiter any more.
+        One caller waits for one waitable at a time; a second one gets the error that `busy` makes. When it is cancelled, *waitable* has no waiter any more.
         """
 
     def wake(self, waitable: Waitable, /) -> None:

@@ -333,6 +333,9 @@ class StateStream(_Scope):
             await self._engine.runtime.wait(self)
         return self._states.pop(0)
 
+    def closing(self) -> None:
+        """It is the state that counts; the engine calls this."""
+
     def state_changed(self, state: SessionState) -> None:
         """Take a new state; the engine calls it."""
         # The ends of leases are kept, once each, and what came of them.

@@ -41,6 +41,10 @@ class Lease:
         elif state is SessionState.PRESUMED_LOST:
             self.lose(OVERDUE)
 
+    def closing(self) -> None:
+        """The client is being closed under its holder; the engine calls it."""
+        self.lose("its client is being closed")
+
     @property
     def overdue(self) -> bool:
         """Whether the deadline has passed, though nobody has noticed: something has kept this program from running."""

@@ -23,7 +23,7 @@ from ..errors import (
     UnimplementedError,
 )
 from ..paths import basename, check_path, join
-from ..session import Session
+from ..session import Session, SessionState
 from ._guarded import GuardedTransaction
 from ._lease import OVERDUE, Lease
 from ._queue import LOCK_NAME, contenders, predecessor
@@ -149,8 +149,8 @@ class Lock:
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> bool:
-        return await self._release(kind, error, traceback)
+    ) -> None:
+        await self._release(kind, error, traceback)
 
     def try_acquire(self) -> TryLock:
         """The lock as a scope that does not wait: ``async with client.lock(path).try_acquire() as lock``.
@@ -238,7 +238,7 @@ class Lock:
 
     async def _release(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> bool:
+    ) -> None:
         scope, lease, place = self._scope, self._lease, self._place
         assert scope is not None
         assert lease is not None
@@ -255,7 +255,7 @@ class Lock:
             overdue = lease.overdue
             held = await self._leave(place)
             if held or (held is None and not overdue):
-                return bool(cancelled)
+                return
             lease.error = LeaseLostError(place.path, OVERDUE if held is None else "its znode is gone")
         else:
             # Nobody waits for a session that may be gone: if it lives after all, it cleans up as soon as it can.
@@ -264,7 +264,6 @@ class Lock:
             raise lease.error
         if isinstance(error, SessionError):
             raise lease.error from error  # that call has met with the same fate
-        return False
 
     async def _leave(self, place: _Place) -> bool | None:
         """Take our znode away. Whatever interrupts that, the session does it as soon as it can.
@@ -272,6 +271,9 @@ class Lock:
         Returns:
             Whether it was there until now; None if nobody can tell.
         """
+        if place.session.state is not SessionState.CONNECTED:
+            self._remove_later(place)  # there is nobody to wait for
+            return None
         held = None
         gone = False
         try:
@@ -284,14 +286,15 @@ class Lock:
         return held
 
     async def _delete(self, place: _Place) -> bool | None:
-        unknown = False
+        deleted = False
         while self._engine.session is place.session and not place.session.state.over:
             try:
                 await self._client.delete(place.path)
             except NoNodeError as error:
-                return None if unknown or error.maybe_applied else False
+                # The session lives, so it was there until we have deleted it, or somebody else has.
+                return deleted or error.maybe_applied
             except (ConnectionLossError, ThrottledError) as error:
-                unknown |= error.maybe_applied
+                deleted |= error.maybe_applied
                 continue  # its name is unique, so it may be deleted twice
             except SessionError:
                 return None  # the znode has gone with the session
@@ -315,5 +318,6 @@ class TryLock:
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> bool:
-        return self._lock._scope is not None and await self._lock._release(kind, error, traceback)
+    ) -> None:
+        if self._lock._scope is not None:
+            await self._lock._release(kind, error, traceback)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from ..errors import InvalidPathError
+from ..errors import InvalidPathError, ThrottledError
 from ..paths import basename, check_path, join, parent
 from ..wire import Create, Create2, Created, CreateMode, Delete, Exists, GetChildren, Multi, Request
 from ._book import Then
@@ -95,9 +95,12 @@ class Orphans:
     Args:
         send: sends a request of the session's own in its turn, or drops it if there is no connection.
         behind: gives the calls that were submitted after one that is being processed, answered or not.
+
+    Attributes:
+        postponed: whether the server was too busy, so that it is time to `look` again when time has passed.
     """
 
-    __slots__ = ("_behind", "_send", "_session_id", "_suspects")
+    __slots__ = ("_behind", "_send", "_session_id", "_suspects", "postponed")
 
     def __init__(
         self, send: Callable[[Request[Any], Then], None], behind: Callable[[Call[Any]], Iterable[Call[Any]]]
@@ -105,6 +108,7 @@ class Orphans:
         self._send = send
         self._behind = behind
         self._session_id = 0
+        self.postponed = False
         self._suspects: list[Suspect] = []
 
     def lost(self, calls: Sequence[tuple[Call[Any], bool]], last_zxid: int) -> None:
@@ -135,6 +139,7 @@ class Orphans:
     def look(self, session_id: int, waiting: Iterable[Call[Any]]) -> None:
         """A connection serves the session again: look for suspects before any of the *waiting* calls goes out."""
         self._session_id = session_id
+        self.postponed = False
         wanted = {path for call in waiting for path in requested_paths(call.request)}
         self._suspects = [s for s in self._suspects if s.tag is not None or not (s.taken or s.path in wanted)]
         for suspect in list(self._suspects):
@@ -142,7 +147,7 @@ class Orphans:
             self._send(request, partial(self._looked, suspect))
 
     def _looked(self, suspect: Suspect, call: Call[Any], now: float) -> None:
-        if not self._forget(suspect) or suspect.taken or call.error is not None:
+        if self._postponed(call) or not self._forget(suspect) or suspect.taken or call.error is not None:
             return
         if suspect.tag is not None:
             for name in call.result:
@@ -179,7 +184,15 @@ class Orphans:
             self._send(Exists(path), partial(self._looked, suspect))
 
     def _removed(self, suspect: Suspect, call: Call[None], now: float) -> None:
-        self._forget(suspect)
+        if not self._postponed(call):
+            self._forget(suspect)
+
+    def _postponed(self, call: Call[Any]) -> bool:
+        """Whether the server was too busy to act on *call*: its suspect is looked for again, a little later."""
+        if isinstance(call.error, ThrottledError):
+            self.postponed = True
+            return True
+        return False
 
     def _forget(self, suspect: Suspect) -> bool:
         """Drop *suspect*; return whether it was there, for it may have been looked for twice."""

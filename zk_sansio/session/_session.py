@@ -466,6 +466,8 @@ class Session:
         connection = self._connection
         if connection is not None:
             self._check_connection(connection, now)
+        if self._orphans.postponed:
+            self._look_for_orphans()
         deadline = self.deadline
         if self.state is SessionState.SUSPENDED and deadline is not None and now >= deadline:
             self._change(SessionInput.DEADLINE)
@@ -555,8 +557,7 @@ class Session:
             after: the last zxid seen before it was made.
         """
         self._orphans.disown(request, after)
-        if self._served and self.state is SessionState.CONNECTED:
-            self._orphans.look(self.session_id, self._book.waiting)
+        self._look_for_orphans()
 
     def remove_later(self, path: str) -> None:
         """Remove an ephemeral znode of this session, which its owner could not remove in time.
@@ -565,6 +566,9 @@ class Session:
             path: of the server, unique: as long as this session lives, the name is not used again.
         """
         self._orphans.remove_later(path)
+        self._look_for_orphans()
+
+    def _look_for_orphans(self) -> None:
         if self._served and self.state is SessionState.CONNECTED:
             self._orphans.look(self.session_id, self._book.waiting)
 

@@ -1,0 +1,3 @@
+"""A fake ZooKeeper in place of the network."""
+
+from tests.trio.conftest import fake as fake
