@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import re
 import sys
 from collections.abc import Callable
 from types import FunctionType, ModuleType
@@ -15,6 +14,7 @@ PACKAGES = [
     "zk_adapter",
     "zk_anyio",
     "zk_blocking",
+    "zk_conformance",
     "zk_sansio",
     "zk_sansio.client",
     "zk_sansio.recipes",

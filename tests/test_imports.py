@@ -1,8 +1,8 @@
 """The import rule of the house, held against the source of every module.
 
-Imports go one way: wire <- session <- client <- recipes, wire <- server, zk_sansio <- zk_adapter <- adapters. The core takes its
-clock, its randomness and its bytes as arguments, so it imports nothing that could fetch them. Imports inside functions
-and under ``if TYPE_CHECKING`` count like any other.
+Imports go one way: wire <- session <- client <- recipes, wire <- server, zk_sansio <- zk_adapter <- adapters. The core
+takes its clock, its randomness and its bytes as arguments, so it imports nothing that could fetch them. Imports inside
+functions and under ``if TYPE_CHECKING`` count like any other.
 """
 
 from __future__ import annotations

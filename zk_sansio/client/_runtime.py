@@ -51,7 +51,8 @@ class Runtime(Protocol):
     async def wait(self, waitable: Waitable, /) -> None:
         """Wait until `wake` is called for *waitable*.
 
-        One caller waits for one waitable at a time; a second one gets the error that `busy` makes. When it is cancelled, *waitable* has no waiter any more.
+        One caller waits for one waitable at a time; a second one gets the error that `busy` makes. When it is
+        cancelled, *waitable* has no waiter any more.
         """
 
     def wake(self, waitable: Waitable, /) -> None:
