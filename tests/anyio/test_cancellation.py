@@ -396,6 +396,9 @@ def test_a_body_that_is_cancelled_in_the_reader(backend: Backend) -> None:
             self.body = body
             self.tasks: list[object] = []
 
+        def closing(self) -> None:
+            raise AssertionError("nobody closes the client")
+
         def state_changed(self, state: SessionState) -> None:
             if backend is not TRIO:
                 self.tasks.append(asyncio.current_task())
