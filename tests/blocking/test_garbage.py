@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -267,7 +268,7 @@ def test_dropped_while_a_thread_waits(server: ZooKeeperServer, root: str) -> Non
     scope = zk.open_client(server.hosts + root)
     client = scope.__enter__()
     keeper, runtime, driver = keeper_of(client), runtime_of(client), driver_of(client)
-    waiting = Background(lambda client=client: client.wait_for("/nothing", timeout=0.3))
+    waiting = Background(partial(client.wait_for, "/nothing", timeout=0.3))
     eventually(lambda: driver._leader or runtime.parked)
     del client, scope
     gc.collect()

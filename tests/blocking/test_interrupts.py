@@ -284,7 +284,7 @@ def test_between_entering_a_scope_and_its_body(client: Client, root: str, witnes
 
 
 class Shooter:
-    """Sends a signal some microseconds after it was told to. Its trigger is no lock that an interrupt may leave held."""
+    """Sends a signal some microseconds after it was told to. An interrupt does not leave its trigger held."""
 
     def __init__(self) -> None:
         self.sent = True
@@ -429,7 +429,8 @@ def test_a_wake_up_that_is_lost_is_none() -> None:
 
 
 @WITH_SERVER
-def test_another_handler_that_raises(proxy: ChaosProxy, root: str) -> None:
+@pytest.mark.parametrize("leads", [True, False])
+def test_another_handler_that_raises(proxy: ChaosProxy, root: str, leads: bool) -> None:
     """SIGTERM as many programs treat it. It strikes where the call blocks, and what it breaks off is abandoned."""
 
     def terminate(number: int, frame: FrameType | None) -> None:
@@ -438,19 +439,18 @@ def test_another_handler_that_raises(proxy: ChaosProxy, root: str) -> None:
     before = signal.signal(signal.SIGTERM, terminate)
     try:
         with zk.open_client(proxy.hosts + root) as client:
-            for leads in (True, False):
-                proxy.black_hole("replies")
-                other = None if leads else Background(lambda: client.exists("/"))
-                eventually(lambda: proxy.requests == (1 if leads else 0) or leads or other is not None)
-                runtime = runtime_of(client)
-                with pytest.raises(SystemExit):
-                    with signals(lambda: blocked() and (leads or runtime.parked), number=signal.SIGTERM):
-                        client.create("/mine", ephemeral=True)
-                proxy.heal()
-                if other is not None:
-                    assert other.result()
-                eventually(lambda: client.exists("/mine") is None)
-                usable(client)
+            runtime = runtime_of(client)
+            proxy.black_hole("replies")
+            other = None if leads else Background(lambda: client.exists("/"))
+            eventually(lambda: leads or proxy.requests == 1)
+            with pytest.raises(SystemExit):
+                with signals(lambda: blocked() and (leads or runtime.parked), number=signal.SIGTERM):
+                    client.create("/mine", ephemeral=True)
+            proxy.heal()
+            if other is not None:
+                assert other.result()
+            eventually(lambda: client.exists("/mine") is None)
+            usable(client)
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -465,7 +465,7 @@ def test_a_handler_cannot_make_calls_of_the_client_that_it_has_interrupted(
 
     def handler(number: int, frame: FrameType | None) -> None:
         try:
-            client.get("/")
+            opened.get("/")
         except zk.LocalProtocolError as error:
             errors.append(error)
         proxy.heal()
@@ -477,6 +477,7 @@ def test_a_handler_cannot_make_calls_of_the_client_that_it_has_interrupted(
             other = None if leads else Background(lambda: client.exists("/"))
             runtime = runtime_of(client)
             eventually(lambda: leads or proxy.requests == 1)
+            opened = client
             with signals(lambda: blocked() and (leads or runtime.parked), number=signal.SIGUSR1):
                 assert client.get("/").data == b""
             assert "within one of its own calls" in str(errors[0])

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -41,6 +42,10 @@ def client_context(version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> ssl.SSLC
     return context
 
 
+def data_of(client: zk.Client, path: str) -> bytes | None:
+    return client.get(path).data
+
+
 def live(server: Played) -> None:
     server.accept_session()
     server.serve()
@@ -63,7 +68,7 @@ def test_sessions_live_on(proxy: ChaosProxy, root: str, witness: RawClient) -> N
         assert [client.session_timeout for client in clients] == [1.0] * 3
         for number, client in enumerate(clients):
             client.create(f"/{number}", ephemeral=True)
-        threads = [Background(lambda client=client: client.wait_for("/end", timeout=10)) for client in clients[1:]]
+        threads = [Background(partial(client.wait_for, "/end", timeout=10)) for client in clients[1:]]
         until = time.monotonic() + 3.1
         while time.monotonic() < until:
             busy.get("/")
@@ -188,7 +193,7 @@ def test_large_values(server: ZooKeeperServer, root: str) -> None:
         client.set("/", value)
         for number in range(3):
             client.create(f"/{number}", value[number:])
-        threads = [Background(lambda number=number: client.get(f"/{number}").data) for number in range(3)]
+        threads = [Background(partial(data_of, client, f"/{number}")) for number in range(3)]
         assert [thread.result() for thread in threads] == [value[number:] for number in range(3)]
         assert client.get("/").data == value
 
@@ -221,13 +226,13 @@ def test_a_megabyte_through_tiny_buffers(version: ssl.TLSVersion | None) -> None
             stream = driver_of(client)._stream
             assert stream is not None
             eventually(lambda: stream.unsent)
-            sets += [Background(lambda n=n: client.set(f"/{n}", value[: 200_000 * n])) for n in range(1, 5)]
+            sets += [Background(partial(client.set, f"/{n}", value[: 200_000 * n])) for n in range(1, 5)]
             eventually(lambda: len(runtime_of(client).parked) == 4)
             goes_on.set()
             for each in sets:
                 each.result()
             assert client.get("/a").data == value
-            gets = [Background(lambda n=n: client.get(f"/{n}").data) for n in range(1, 5)]
+            gets = [Background(partial(data_of, client, f"/{n}")) for n in range(1, 5)]
             assert [each.result() for each in gets] == [value[: 200_000 * n] for n in range(1, 5)]
             assert not stream.unsent
         assert peer.connections == 1
@@ -264,7 +269,7 @@ def test_tls() -> None:
     with Peer(live, tls=server_context()) as peer:
         port = peer.hosts.rpartition(":")[2]
         with zk.open_client(f"localhost:{port}", ssl=client_context) as client:
-            threads = [Background(lambda n=n: client.get(f"/{n}").data) for n in range(5)]
+            threads = [Background(partial(data_of, client, f"/{n}")) for n in range(5)]
             assert [thread.result() for thread in threads] == [f"/{n}".encode() for n in range(5)]
 
 
@@ -396,7 +401,8 @@ def test_the_keeper_does_not_spin_while_a_server_is_silent(waits: Waits) -> None
             setting = Background(lambda: client.set("/", bytes(1_000_000), timeout=1))
             others = [Background(lambda: client.get("/", timeout=1)) for _ in range(2)]
             with waits.at_most(40):
-                for each in (setting, *others):
+                assert isinstance(setting.outcome(), zk.CallTimeoutError)
+                for each in others:
                     assert isinstance(each.outcome(), zk.CallTimeoutError)
             silent.set()
 
@@ -446,7 +452,8 @@ def test_no_file_descriptors_left() -> None:
 @pytest.mark.parametrize("name", ["zk-attempt", "zk-resolve"])
 def test_no_threads_left(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """As at the end of the interpreter, too, when threads of the user's still make calls."""
-    real, refused = threading.Thread.start, []
+    real = threading.Thread.start
+    refused: list[threading.Thread] = []
 
     def start(thread: threading.Thread) -> None:
         if thread.name == name and len(refused) < 2:

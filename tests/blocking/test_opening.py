@@ -6,6 +6,7 @@ import errno
 import signal
 import socket
 import ssl
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ import trustme
 
 import zk_blocking as zk
 from tests.blocking.tools import Background, Peer, Played, blocked, descriptors, driver_of, refusing, signals
+from tests.support.peer import PASSWORD, buffer
 from tests.support.proxy import ChaosProxy
 from tests.support.servers import HOST, ZooKeeperServer
 from tests.support.waiting import eventually
@@ -147,7 +149,8 @@ def test_one_name_that_hangs_holds_nobody_up_for_ever(names: Names, monkeypatch:
         names.known["good.example"] = ["127.0.0.1"]
         port = peer.hosts.rpartition(":")[2]
         with zk.open_client(f"slow.example:1,good.example:{port}", session_timeout=4, open_timeout=10) as client:
-            assert client.server == f"good.example({HOST}):{port}" or client.server is not None
+            assert client.server is not None
+            assert client.server.startswith("good.example")
             assert client.get("/a").data == b"/a"
 
 
@@ -221,19 +224,13 @@ def test_a_server_that_hangs_up() -> None:
         assert error.failures == {peer.hosts: "closed by the server"}
 
 
-@pytest.mark.parametrize(
-    "ssl_source, expected",
-    [
-        (client_context, "CERTIFICATE_VERIFY_FAILED|not accepted|closed the connection"),
-        (ssl.create_default_context, "certificate is not accepted"),
-    ],
-)
-def test_tls_that_does_not_work_out(ssl_source: Callable[[], ssl.SSLContext], expected: str) -> None:
+@pytest.mark.parametrize("context", [client_context, ssl.create_default_context])
+def test_tls_that_does_not_work_out(context: Callable[[], ssl.SSLContext]) -> None:
+    """There is another name in the certificate, or nobody knows who has signed it."""
     with Peer(lambda server: server.accept_session(), tls=server_context()) as peer:
-        error = fails(peer.hosts, ssl=ssl_source, open_timeout=1)  # 127.0.0.1 is not in the certificate
+        error = fails(peer.hosts, ssl=context, open_timeout=1)
         assert isinstance(error, ConnectError)
         assert "not accepted" in str(error.failures)
-        del expected
 
 
 def test_a_tls_handshake_that_does_not_end() -> None:
@@ -321,11 +318,7 @@ def test_attempts_end_when_they_are_told_to() -> None:
 # --- read-only servers are left for better ones: probes
 
 
-def test_a_read_only_server_is_left_for_a_better_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    import struct
-
-    from tests.support.peer import PASSWORD, buffer
-
+def test_a_read_only_server_is_left_for_a_better_one() -> None:
     better = threading.Event()
     answers: list[bytes] = []
 
@@ -335,17 +328,12 @@ def test_a_read_only_server_is_left_for_a_better_one(monkeypatch: pytest.MonkeyP
         server.serve()
 
     def read_write(server: Played) -> None:
-        head = server.sock.recv(4, socket.MSG_PEEK)
-        if not better.is_set():
-            if head == b"isro":
-                answers.append(head)
-                server.sock.sendall(b"ro")
-            return
-        if head == b"isro":
-            server.sock.sendall(b"rw")
-            return
-        server.accept_session()
-        server.serve()
+        if server.sock.recv(4, socket.MSG_PEEK) == b"isro":
+            answers.append(server.sock.recv(4))
+            server.sock.sendall(b"rw" if better.is_set() else b"ro")
+        elif better.is_set():
+            server.accept_session()
+            server.serve()
 
     with Peer(read_only) as first, Peer(read_write) as second:
         hosts = f"{first.hosts},{second.hosts}"
@@ -413,16 +401,13 @@ def test_a_word_over_tls() -> None:
 @pytest.mark.parametrize("code", [errno.ETIMEDOUT, errno.EHOSTUNREACH])
 def test_a_word_goes_to_the_next_address(names: Names, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     """Also when it is the kernel that gives up on one, with an error that Python calls a timeout."""
-    from zk_blocking import _driver
-
-    real = _driver.dial
 
     def dial_but(server: Server, *rest: Any) -> Any:
         if server.address == "127.0.0.2":
             raise OSError(code, "gave up")
-        return real(server, *rest)
+        return dial(server, *rest)
 
-    monkeypatch.setattr(_driver, "dial", dial_but)
+    monkeypatch.setattr("zk_blocking._driver.dial", dial_but)
 
     def play(server: Played) -> None:
         server.sock.recv(4)

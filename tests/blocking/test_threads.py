@@ -295,7 +295,7 @@ def test_one_waits_for_long_while_others_call(server: ZooKeeperServer, root: str
             waiting = Background(lambda: [next(changes) for _ in range(20)])
             for turn in range(20):
                 client.create(f"/{turn}")
-                assert [path for path, _ in client.walk(timeout=5)][0] == "/"
+                assert next(path for path, _ in client.walk(timeout=5)) == "/"
             events = waiting.result()
             assert [event.path for event in events if isinstance(event, zk.WatchEvent)] == [f"/{n}" for n in range(20)]
 
@@ -388,7 +388,7 @@ def test_closing_while_nothing_is_answered(proxy: ChaosProxy, root: str, way: st
     scope = zk.open_client(proxy.hosts + root, close_grace=0.2)
     client = scope.__enter__()
     proxy.black_hole()
-    threads = [Background(lambda: client.get("/")) for _ in range(4)]
+    threads: list[Background[Any]] = [Background(lambda: client.get("/")) for _ in range(4)]
     threads.append(Background(lambda: client.create("/mine", ephemeral=True)))
     eventually(lambda: client._core._engine.session.in_flight == 5)
     if way == "close":

@@ -190,9 +190,7 @@ def test_waiting_for_a_lock(client: Client, root: str, witness: RawClient) -> No
 
 
 @pytest.mark.server
-def test_cleaning_up_has_a_time_of_its_own(
-    proxy: ChaosProxy, client: Client, root: str, witness: RawClient
-) -> None:
+def test_cleaning_up_has_a_time_of_its_own(proxy: ChaosProxy, client: Client, root: str, witness: RawClient) -> None:
     """The timeout has passed long ago when the server says that the lock's znode is away."""
     witness.create(f"{root}/lock")
     witness.create(f"{root}/lock/lock-", flags=EPHEMERAL | 2)

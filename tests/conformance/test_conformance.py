@@ -3,7 +3,6 @@
 import inspect
 import pkgutil
 from collections.abc import Callable, Iterator
-from uuid import uuid4
 
 import pytest
 from _pytest.mark.structures import ParameterSet
@@ -11,11 +10,7 @@ from _pytest.mark.structures import ParameterSet
 import zk_sansio as zk
 from tests.conformance.anyio_harness import AnyioHarness
 from tests.conformance.blocking_harness import BlockingHarness
-from tests.conformance.real_world import RealWorld
 from tests.conformance.trio_harness import TrioHarness
-from tests.support.raw import RawClient
-from tests.support.servers import ZooKeeperServer
-from tests.support.settings import SUPER
 from zk_conformance import CHECKS, Harness, World, checks, run_check
 
 HARNESSES: dict[str, Callable[[], Harness]] = {
@@ -26,9 +21,7 @@ HARNESSES: dict[str, Callable[[], Harness]] = {
     "blocking": BlockingHarness,
 }
 
-NOT_YET = {"lock"}
-"""What ``checks/lock.py`` will bring."""
-NOT_FOR_USERS = {"full_path", "state_changed", "waiter"}
+NOT_FOR_USERS = {"closing", "full_path", "state_changed", "waiter"}
 """What the parts of the client use of each other."""
 
 
@@ -37,22 +30,6 @@ def cases() -> Iterator[ParameterSet]:
     for runtime in HARNESSES:
         for check in CHECKS:
             yield pytest.param(runtime, check, id=f"{runtime}-{check}")
-
-
-@pytest.fixture(scope="module")
-def witness(server: ZooKeeperServer) -> Iterator[RawClient]:
-    """An independent client that may do everything; its session has no pings, but something to do all the time."""
-    with server.raw(session_ms=60_000) as client:
-        client.add_auth("digest", ":".join(SUPER).encode())
-        yield client
-
-
-@pytest.fixture
-def world(server: ZooKeeperServer, witness: RawClient) -> Iterator[World]:
-    """The shared server, with a znode for one check."""
-    root = witness.create(f"/conformance-{uuid4().hex[:12]}")
-    yield RealWorld(server, witness, root)
-    witness.delete_all(root)
 
 
 @pytest.mark.server
@@ -64,8 +41,8 @@ def test_conformance(world: World, runtime: str, check: str) -> None:
 def test_every_operation_is_checked() -> None:
     source = "".join(inspect.getsource(getattr(checks, name)) for name in checks.__all__)
     used: list[type] = [zk.Client, zk.Transaction, zk.ReadBatch, zk.Pipeline, zk.Pending]
-    used += [zk.ChangeStream, zk.OneShotWatch, zk.StateStream]
-    names = {name for each in used for name in dir(each) if not name.startswith("_")} - NOT_YET - NOT_FOR_USERS
+    used += [zk.ChangeStream, zk.OneShotWatch, zk.StateStream, zk.Lock, zk.GuardedTransaction]
+    names = {name for each in used for name in dir(each) if not name.startswith("_")} - NOT_FOR_USERS
     assert {name for name in names if f".{name}" not in source} == set()
 
 

@@ -7,7 +7,8 @@ It says on its standard output what happens to it, and does what the next line o
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import repeat
 
 import trio
 
@@ -63,46 +64,28 @@ def with_threads(hosts: str, root: str, name: str, then: str) -> None:
             say("left")
 
 
-def steps(then: str) -> "list[str] | Steps":
+def steps(then: str) -> Iterator[str]:
     """What to do while the lock is held."""
     if then == "write on":
-        return Steps()
-    if then == "write once":
-        return ["write", "listen"]
-    first, _, second = then.partition(" and ")
-    assert first == "stop"
-    return Stopping(second)
-
-
-class Steps(list[str]):
-    """Writes without an end."""
-
-    def __iter__(self) -> "Steps":  # type: ignore[override]
-        return self
-
-    def __next__(self) -> str:
-        return "write"
-
-
-class Stopping(Steps):
-    """Stops this process, and goes on with something, without a look at anything in between."""
-
-    def __init__(self, second: str) -> None:
-        super().__init__()
-        self._left = [self._stop, lambda: second]
-
-    def __next__(self) -> str:
-        if not self._left:
-            raise StopIteration
-        return self._left.pop(0)()
-
-    def _stop(self) -> str:
+        yield from repeat("write")
+    elif then == "write once":
+        yield "write"
+        yield "listen"
+    else:
+        # Nothing looks at the connection between the stop and what follows.
+        stop, _, follows = then.partition(" and ")
+        assert stop == "stop"
         os.kill(os.getpid(), signal.SIGSTOP)
-        return "nothing"
+        yield follows
+
+
+def in_trio(hosts: str, root: str, name: str, then: str) -> None:
+    """The program on trio, from its beginning to its end."""
+    trio.run(with_trio, hosts, root, name, then)
 
 
 PROGRAMS: dict[str, Callable[..., object]] = {
-    "trio": lambda *args: trio.run(with_trio, *args),
+    "trio": in_trio,
     "blocking": with_threads,
 }
 

@@ -1,4 +1,4 @@
-"""Programs that stop, and other programs: against a real server, one holds the lock, and the stale one writes nothing."""
+"""Programs that stop, and other programs: one holds the lock, and the stale one writes nothing."""
 
 from __future__ import annotations
 
@@ -107,7 +107,8 @@ class Program:
 
 @pytest.fixture
 def data(root: str, witness: RawClient) -> str:
-    """What the programs write."""
+    """What the programs write. The lock's znode is there too, and stays."""
+    witness.create(f"{root}/lock")
     return witness.create(f"{root}/data", b"nobody")
 
 
@@ -124,8 +125,8 @@ def test_a_holder_that_is_stopped_in_the_middle_of_its_work(
             stale.stop()
             stopped = time.monotonic()
             assert other.holds() > token
-            # Not before the session could be over, but for the time between its last ping and the stop; nor much later.
-            assert SESSION / 2 < time.monotonic() - stopped < SESSION + 2
+            # Not before the session could be over; the last ping may have been sent a little before the stop.
+            assert time.monotonic() - stopped > SESSION / 2
             while witness.get(data) != b"second":
                 time.sleep(0.001)
             written = witness.exists(data)
@@ -181,7 +182,7 @@ def test_a_holder_that_is_killed(
 
 
 class Curators:
-    """Curator's ``InterProcessMutex``, as far as it is seen from outside: its znodes, and its rule for whose turn it is.
+    """Curator's ``InterProcessMutex``, as others see it: its znode, and its rule for whose turn it is.
 
     Args:
         client: its session.

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import zk_sansio as zk
 
-from .._port import Harness, World
+from .._port import Harness, Proxy, World
 from .._run import check, check_each
 from .._tools import away, outcome, raises, reach, until
 
@@ -196,26 +196,35 @@ async def check_not_sent(harness: Harness, world: World) -> None:
 async def check_policy(harness: Harness, world: World) -> None:
     """What is repeated is for the user to say, and a request that ends the connection twice is given up."""
     root = world.root
-    with world.proxy() as proxy:
-        async with harness.open_client(proxy.hosts, session_timeout=1) as client:
-            once = client.using(retry=zk.RetryPolicy(max_attempts=1))
-            proxy.cut_before_reply(op=1)
-            with raises(zk.ConnectionLossError) as caught:
-                await once.create(f"{root}/a", ephemeral=True)
-            assert (caught.value.maybe_applied, caught.value.path) == (True, f"{root}/a")
-            assert caught.value.server == proxy.hosts
-            always = client.using(retry=zk.RetryPolicy(repeat_unknown=True))
-            proxy.cut_before_reply(op=5)
-            assert (await always.set(root, b"x")).version == 2  # made twice, as was asked for
-            cuts = proxy.cuts
-            for _ in range(3):
-                proxy.cut_before_reply(op=4)
-            with raises(zk.ConnectionLossError) as twice:
-                await client.get(root)
-            assert "twice" in twice.value.__notes__[0]
-            assert proxy.cuts == cuts + 2
-            proxy.heal()
+
+    async def once(proxy: Proxy, client: zk.Client) -> None:
+        proxy.cut_before_reply(op=1)
+        with raises(zk.ConnectionLossError) as caught:
+            await client.using(retry=zk.RetryPolicy(max_attempts=1)).create(f"{root}/a", ephemeral=True)
+        assert (caught.value.maybe_applied, caught.value.path) == (True, f"{root}/a")
+        assert caught.value.server == proxy.hosts
+
+    async def always(proxy: Proxy, client: zk.Client) -> None:
+        proxy.cut_before_reply(op=5)
+        stat = await client.using(retry=zk.RetryPolicy(repeat_unknown=True)).set(root, b"x")
+        assert stat.version == 2  # made twice, as was asked for
+
+    async def twice(proxy: Proxy, client: zk.Client) -> None:
+        for _ in range(3):
+            proxy.cut_before_reply(op=4)
+        with raises(zk.ConnectionLossError) as caught:
             await client.get(root)
+        assert "twice" in caught.value.__notes__[0]
+        assert proxy.cuts == 2
+        proxy.heal()
+        await client.get(root)
+
+    async def use(function: Callable[[Proxy, zk.Client], Awaitable[None]]) -> None:
+        with world.proxy() as proxy:
+            async with harness.open_client(proxy.hosts, session_timeout=1) as client:
+                await function(proxy, client)
+
+    await harness.together(partial(use, once), partial(use, always), partial(use, twice))
 
 
 @check

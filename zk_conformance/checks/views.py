@@ -76,21 +76,28 @@ async def check_at(harness: Harness, world: World) -> None:
 @check
 async def check_using(harness: Harness, world: World) -> None:
     """A view with another policy: what is repeated, and whether calls wait for a connection."""
-    with world.proxy() as proxy:
-        async with harness.open_client(proxy.hosts, session_timeout=2) as client:
-            once = client.using(retry=zk.RetryPolicy(max_attempts=1))
-            proxy.cut_before_reply(op=4)
-            with raises(zk.ConnectionLossError):
-                await once.get(world.root)
-            proxy.cut_before_reply(op=4)
-            await client.get(world.root)
-            async with away(harness, client, proxy):
+
+    async def repeat() -> None:
+        with world.proxy() as proxy:
+            async with harness.open_client(proxy.hosts, session_timeout=2) as client:
+                once = client.using(retry=zk.RetryPolicy(max_attempts=1))
+                proxy.cut_before_reply(op=4)
+                with raises(zk.ConnectionLossError):
+                    await once.get(world.root)
+                proxy.cut_before_reply(op=4)
+                await client.get(world.root)
+
+    async def wait() -> None:
+        with world.proxy() as proxy:
+            async with harness.open_client(proxy.hosts, session_timeout=2) as client, away(harness, client, proxy):
                 hasty = client.using(while_suspended="fail")
                 for call in (hasty.get(world.root), hasty.at(world.root).create("/a")):
                     with raises(zk.SuspendedError) as caught:
                         await call
                     assert caught.value.maybe_applied is False
-            assert world.children(world.root) == []
+
+    await harness.together(repeat, wait)
+    assert world.children(world.root) == []
 
 
 @check

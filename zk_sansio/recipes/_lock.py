@@ -68,6 +68,7 @@ class Lock:
         check_path(path)
         # A delete of our own unique znode may happen twice, and a wait in the queue is a wait, whatever the policy.
         self._client = client.using(while_suspended="wait")
+        self._writer = client
         self._engine = engine
         self._path = path
         self._data = data
@@ -119,7 +120,7 @@ class Lock:
 
     def guarded(self) -> GuardedTransaction:
         """Collect writes that happen only if the lock is held at that moment, by the server's own judgement."""
-        return GuardedTransaction(self._client, self._leased(), self._client.full_path(self._held().path))
+        return GuardedTransaction(self._writer, self._leased(), self._client.full_path(self._held().path))
 
     async def contenders(self) -> list[str]:
         """The names of the znodes in the queue, the holder's first; nobody queues if it is empty."""
@@ -247,9 +248,11 @@ class Lock:
         self._scope = None
         try:
             cancelled = scope.__exit__(kind, error, traceback)
-        except BaseException:
+        except BaseException as rest:
             # What the body raised at the same time, without our cancellation: a group is taken apart.
             self._remove_later(place)
+            if lease.error is not None and _only_losses(rest):
+                raise lease.error from rest
             raise
         if lease.error is None:
             overdue = lease.overdue
@@ -261,9 +264,9 @@ class Lock:
             # Nobody waits for a session that may be gone: if it lives after all, it cleans up as soon as it can.
             self._remove_later(place)
         if cancelled or error is None:
-            raise lease.error
-        if isinstance(error, SessionError):
-            raise lease.error from error  # that call has met with the same fate
+            raise lease.error from None
+        if _only_losses(error):
+            raise lease.error from error
 
     async def _leave(self, place: _Place) -> bool | None:
         """Take our znode away. Whatever interrupts that, the session does it as soon as it can.
@@ -305,6 +308,13 @@ class Lock:
         if self._engine.session is place.session and not place.session.state.over:
             place.session.remove_later(self._client.full_path(place.path))
             self._engine.runtime.flush()
+
+
+def _only_losses(error: BaseException) -> bool:
+    """Whether this is a call that has met with the same fate as the lease, or a group of such calls and of checks."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(isinstance(each, LeaseLostError) or _only_losses(each) for each in error.exceptions)
+    return isinstance(error, SessionError)
 
 
 class TryLock:
