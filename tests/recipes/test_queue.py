@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zk_sansio.recipes import contenders, predecessor
+from zk_sansio.recipes._queue import used_up
 
 FIRST, LAST = -(2**31), 2**31 - 1
 NUMBERS = st.integers(FIRST, LAST) | st.sampled_from([FIRST, -1, 0, 1, 999_999_999, 10**9, LAST])
@@ -121,3 +122,11 @@ def test_everybody_gets_a_turn_and_one_at_a_time(queue: list[tuple[int, UUID | N
 @given(st.lists(st.text(max_size=20)))
 def test_any_names(children: list[str]) -> None:
     assert set(contenders(children)) <= set(children)
+
+
+@pytest.mark.parametrize(
+    "number, expected",
+    [("0000000000", False), ("2147483646", False), ("2147483647", True), ("-2147483648", True), ("-000000001", True)],
+)
+def test_used_up(number: str, expected: bool) -> None:
+    assert used_up(f"/a/_c_1-lock-{number}") is expected

@@ -18,6 +18,7 @@ from ..wire import (
     AddWatchMode,
     CheckWatches,
     Children,
+    EventType,
     Exists,
     GetACL,
     GetAllChildrenNumber,
@@ -282,9 +283,8 @@ class Reader(Caller):
         """Wait until there is no such znode; at once if there is none."""
         while True:
             async with self.watch_exists(path) as watch:
-                if watch.seen is None:
+                if watch.seen is None or (await watch.fired()).type is EventType.DELETED:
                     return
-                await watch.fired()
 
     async def wait_for(self, path: str) -> Stat:
         """Wait until there is such a znode; at once if there is one.

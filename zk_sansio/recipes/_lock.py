@@ -21,12 +21,13 @@ from ..errors import (
     SessionExpiredError,
     ThrottledError,
     UnimplementedError,
+    ZooKeeperError,
 )
 from ..paths import basename, check_path, join
 from ..session import Session, SessionState
 from ._guarded import GuardedTransaction
 from ._lease import OVERDUE, Lease
-from ._queue import LOCK_NAME, contenders, predecessor
+from ._queue import LOCK_NAME, contenders, predecessor, used_up
 
 __all__ = ["Lock", "TryLock"]
 
@@ -180,6 +181,11 @@ class Lock:
             return False
         held = False
         try:
+            if used_up(place.path):
+                raise ZooKeeperError(
+                    f"the sequence numbers below {self._path} are used up: nobody gets this lock until that znode is "
+                    "deleted, which the server does itself when it is a container and nobody queues any more"
+                )
             held = await self._turn(place, wait=wait)
         except SessionExpiredError:
             if self._engine.error is not None:

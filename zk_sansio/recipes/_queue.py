@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-__all__ = ["LOCK_NAME", "contenders", "predecessor"]
+__all__ = ["LOCK_NAME", "contenders", "predecessor", "used_up"]
 
 LOCK_NAME = "lock-"
 """What the server's sequence number is appended to, as in Curator's ``InterProcessMutex``."""
@@ -21,6 +21,15 @@ def contenders(children: Iterable[str]) -> list[str]:
     """
     places = ((int(found[1]), name) for name in children if (found := _NODE.search(name)))
     return [name for _, name in sorted(places)]
+
+
+def used_up(node: str) -> bool:
+    """Whether the server's counter was at its end when it made *node*, so that the number says nothing about turns.
+
+    Behind 2**31 - 1 it gives the same number again and again, or a negative one.
+    """
+    found = _NODE.search(node)
+    return found is None or not 0 <= int(found[1]) < 2**31 - 1
 
 
 def predecessor(children: Iterable[str], node: str) -> str | None:
