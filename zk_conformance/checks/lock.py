@@ -267,17 +267,18 @@ async def check_lock_waiting_interrupted(harness: Harness, world: World) -> None
 @check_each(SCENARIOS)
 async def check_lock_replies_lost(harness: Harness, world: World, scenario: Scenario) -> None:
     """Whichever request or reply is lost, the lock is held, and left."""
-    path = world.create(f"{world.root}/lock")
     traps: list[Callable[[Proxy, int], None]] = [
         lambda proxy, k: proxy.cut_before_request(k),
         lambda proxy, k: proxy.cut_after_request(k),
         lambda proxy, k: proxy.cut_before_reply(k),
     ]
-    for trap in traps:
+
+    async def lose(n: int) -> None:
+        path = world.create(f"{world.root}/lock{n}")
         for k in count(1):
             with world.proxy() as proxy:
                 async with harness.open_client(proxy.hosts, session_timeout=4) as client:
-                    trap(proxy, k)
+                    traps[n](proxy, k)
                     await scenario(harness, world, client, path)
                     sprung = proxy.cuts
                     proxy.heal()
@@ -285,6 +286,8 @@ async def check_lock_replies_lost(harness: Harness, world: World, scenario: Scen
             if not sprung:
                 break
         assert k > 3
+
+    await harness.together(*[partial(lose, n) for n in range(len(traps))])
 
 
 @check
