@@ -309,8 +309,9 @@ class Driver:
                 seen = self._leads
                 self._relied_on = steady and not idle
                 due = session.next_timeout() - now
-                ready = self._listen(due if steady else min(due, _IDLE), stream, reading=idle)
-                if ready and self._stream is stream:
+                ended = idle and stream.ended
+                ready = self._listen(0 if ended else due if steady else min(due, _IDLE), stream, reading=idle)
+                if (ready or ended) and self._stream is stream:
                     if stream.unsent:
                         self._send_more(stream)
                     if idle:
@@ -389,7 +390,7 @@ class Driver:
                     self._read(session, stream)
         finally:
             self._leader = None
-            if self._relied_on:
+            if self._relied_on or stream.ended:
                 self._relied_on = False
                 self._news.ring()
         return True

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import logging
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -88,8 +90,6 @@ def silent(server: Played) -> None:
 
 @pytest.mark.parametrize("moment", ["refused", "silent", "looking up"])
 def test_while_there_is_no_connection(moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    import socket
-
     goes_on = threading.Event()
     real = socket.getaddrinfo
 
@@ -231,35 +231,30 @@ def test_a_walk_that_is_dropped_in_a_call_or_in_the_keeper(
 
 
 @pytest.mark.server
-def test_who_calls_from_the_keeper_is_told(server: ZooKeeperServer, root: str) -> None:
+def test_who_calls_from_the_keeper_is_told(proxy: ChaosProxy, root: str) -> None:
     """As a finalizer of the user's, or a handler of the log, may do: an error is better than a deadlock."""
-    import logging
-
     errors: list[BaseException] = []
 
     class Handler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            if threading.current_thread() is threading.main_thread():
-                return
             try:
                 client.get("/", timeout=1)
             except zk.ZooKeeperError as error:
                 errors.append(error)
 
     log, handler = logging.getLogger("zk_sansio"), Handler()
-    with zk.open_client(server.hosts + root) as client:
+    with zk.open_client(proxy.hosts + root) as client:
         log.addHandler(handler)
         level = log.level
         log.setLevel(logging.INFO)
         try:
-            client.set_hosts("127.0.0.1:1")
-            client.set_hosts(server.hosts)
-            assert client.get("/", timeout=10).data == b""
-            eventually(lambda: errors)
+            proxy.cut()  # nobody but the keeper is there to notice
+            eventually(lambda: len(errors) == 2)
             assert all(isinstance(error, zk.LocalProtocolError) for error in errors)
         finally:
             log.removeHandler(handler)
             log.setLevel(level)
+        assert client.get("/", timeout=10).data == b""
 
 
 @pytest.mark.server

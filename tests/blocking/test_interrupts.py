@@ -33,6 +33,7 @@ from tests.support.servers import ZooKeeperServer
 from tests.support.waiting import eventually
 from zk_blocking import Client
 from zk_blocking._interrupts import INTERRUPTS, Interrupts
+from zk_blocking._runtime import BlockingRuntime, Waiter
 
 WITH_SERVER = pytest.mark.server
 DELETE, EXISTS = 2, 3
@@ -423,6 +424,33 @@ def test_a_wake_up_that_is_lost_is_none() -> None:
     with pytest.raises(KeyboardInterrupt):
         interrupts.leave()
     interrupts.check()
+
+
+@pytest.mark.usefixtures("guarded")
+def test_what_has_come_before_a_wait_is_not_slept_over() -> None:
+    """Between the look whether it has come and the wait itself: the wait does not begin, unless it is shielded."""
+    runtime = BlockingRuntime()
+    waiter = Waiter(reads=False)
+    assert INTERRUPTS.enter()
+    with runtime.mutex:
+        signal.raise_signal(signal.SIGINT)
+        until = time.monotonic() + 60
+        runtime.park(waiter, until)
+        assert time.monotonic() < until - 50
+        runtime.thread.shielded = True
+        runtime.park(waiter, time.monotonic() + 0.01)
+        assert not runtime.parked
+    with pytest.raises(KeyboardInterrupt):
+        INTERRUPTS.leave()
+
+
+@pytest.fixture
+def guarded() -> Iterator[None]:
+    """SIGINT as it is while a client is open."""
+    client = threading.Event()  # anything will do
+    INTERRUPTS.opened(client)
+    yield
+    INTERRUPTS.closed(client)
 
 
 # --- other signals

@@ -335,8 +335,8 @@ def test_a_read_only_server_is_left_for_a_better_one() -> None:
             server.accept_session()
             server.serve()
 
-    with Peer(read_only) as first, Peer(read_write) as second:
-        hosts = f"{first.hosts},{second.hosts}"
+    with Peer(read_only) as first, Peer(read_write) as second, refusing() as nobody:
+        hosts = f"{first.hosts},{nobody},{second.hosts}"
         with zk.open_client(hosts, read_only=True, open_timeout=10) as client:
             assert client.state is zk.SessionState.READ_ONLY
             eventually(lambda: answers)

@@ -21,6 +21,7 @@ from tests.support.waiting import eventually
 from zk_blocking import Client
 from zk_blocking._bell import Bell, wait_for
 from zk_blocking._driver import Driver
+from zk_blocking._runner import Runner
 from zk_blocking._runtime import BlockingRuntime, Waiter
 from zk_sansio.session import Waitable
 
@@ -502,6 +503,46 @@ def test_two_threads_wait_for_the_same_thing() -> None:
         runtime.wake(thing)
         runtime.wake(thing)
     assert isinstance(first.outcome(), StopIteration)
+
+
+def test_a_coroutine_that_is_suspended_is_a_defect() -> None:
+    """Only the waits of the runtime may be awaited: they block."""
+
+    class Other:
+        def __await__(self) -> Iterator[None]:
+            yield
+
+    with pytest.raises(RuntimeError, match="suspended"):
+        Runner.drive(Other())  # type: ignore[arg-type]
+
+
+@pytest.mark.server
+def test_what_is_known_may_be_asked_at_any_time(server: ZooKeeperServer, root: str) -> None:
+    """Facts need no call: a thread in one does not hold them up, and it is the same for those who are closed."""
+    scope = zk.open_client(server.hosts + root, session_timeout=6)
+    client = scope.__enter__()
+    client.create("/a")
+    with runtime_of(client).mutex:
+        assert client.session_timeout == 6.0
+        assert client.server == server.hosts
+        assert client.last_zxid > 0
+        assert client.chroot == root
+        assert client.full_path("/a") == f"{root}/a"
+        assert client.at("/a").chroot == f"{root}/a"
+        assert client.ticket is not None
+        assert client.ticket.session_id == client.session_id != 0
+        assert "connected" in repr(client)
+    with client.using(while_suspended="fail").lock("/lock") as lock, client.watch_data("/a") as watch:
+        with runtime_of(client).mutex:
+            assert watch.seen.data == b""
+            assert lock.path == "/lock"
+            assert lock.node.startswith("/lock/")
+            assert lock.token > 0
+            assert not lock.lost
+            lock.check()
+    scope.__exit__(None, None, None)
+    assert (client.state, client.server) == (zk.SessionState.CLOSED, None)
+    assert "closed" in repr(client)
 
 
 def test_a_defect_of_the_client_is_told_to_everybody(monkeypatch: pytest.MonkeyPatch) -> None:

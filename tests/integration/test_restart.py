@@ -49,7 +49,7 @@ async def test_killed_in_the_middle_of_requests(server: ZooKeeperServer, root: s
             await reach(client, zk.SessionState.SUSPENDED)
             await blocking(server.start)
         assert len(made) + len(unknown) == 200
-        assert 1 <= len(unknown) <= 10  # one for each worker at most
+        assert len(unknown) <= 10  # one for each worker; none if all were answered, and what followed was not sent yet
         assert all(path.startswith(root) for path in unknown), unknown
         assert client.session_id == session
         with server.raw() as witness:
