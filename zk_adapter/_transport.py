@@ -20,7 +20,8 @@ __all__ = ["TlsSource", "Transport", "Want", "open_socket", "tls_layer"]
 TlsSource: TypeAlias = "ssl.SSLContext | Callable[[], ssl.SSLContext] | None"
 """A context, or something that makes one for each connection, so that certificates can be renewed."""
 
-_READ_SIZE = 128 * 1024
+_READ_SIZE = 64 * 1024
+"""Bytes. For more the C library may ask the kernel each time, which costs more than the read itself."""
 
 
 class Want(Enum):
@@ -95,7 +96,14 @@ class Transport:
         if self._tls is not None:
             self._tls.send_data(data)
             data = self._tls.data_to_send()
-        return self._send(data)
+        try:
+            sent = self.sock.send(data)  # as in _send; each call less counts here
+        except BlockingIOError:
+            sent = 0
+        if sent == len(data):
+            return True
+        self.unsent = data[sent:]
+        return False
 
     def _send(self, data: bytes) -> bool:
         try:
@@ -181,11 +189,14 @@ class Transport:
                     session.receive_buffer_filled(count, now)
                 else:
                     session.receive_data(b"", now)
-            else:
-                data = self.receive()
-                if data is None:
-                    return False
-                session.receive_data(data, now)
+                return True
+            # Without TLS there is nothing but the socket; each call less counts here.
+            data = self.receive() if self._tls is not None else self.sock.recv(_READ_SIZE)
+            if data is None:
+                return False
+            session.receive_data(data, now)
+        except BlockingIOError:
+            return False
         except (OSError, TlsError) as error:
             session.connection_lost(error, now)
         return True

@@ -7,7 +7,7 @@ import socket
 from contextlib import suppress
 from math import inf
 
-__all__ = ["Bell", "wait_for"]
+__all__ = ["Bell", "Poll", "wait_for"]
 
 _LONGEST = 3600.0
 """Seconds; waiting longer than this is waiting again."""
@@ -48,6 +48,30 @@ class Bell:
         """Close both ends."""
         self._ear.close()
         self._hammer.close()
+
+
+class Poll:
+    """The same wait again and again: for a bell, and for a socket to be readable. One thread at a time."""
+
+    __slots__ = ("_bell", "_poll", "_sock")
+
+    def __init__(self, bell: int, sock: int) -> None:
+        self._bell = bell
+        self._sock = sock
+        self._poll = select.poll() if hasattr(select, "poll") else None
+        if self._poll is not None:
+            self._poll.register(bell, select.POLLIN)
+            self._poll.register(sock, select.POLLIN)
+
+    def wait(self, seconds: float) -> tuple[bool, bool]:
+        """Block until something happens; see `wait_for`."""
+        if self._poll is None:
+            return wait_for(seconds, self._bell, self._sock)
+        ready = self._poll.poll(None if seconds > _LONGEST else int(max(seconds, 0) * 1000) + 1)
+        if len(ready) == 1:
+            fd = ready[0][0]
+            return fd == self._bell, fd == self._sock
+        return bool(ready), bool(ready)
 
 
 def wait_for(

@@ -22,7 +22,7 @@ from zk_sansio.client import Engine, SocketOptions
 from zk_sansio.errors import InvalidRequestError, TlsError
 from zk_sansio.session import Attempt, Dial, HostPort, Probe, Resolve, Session
 
-from ._bell import Bell, wait_for
+from ._bell import Bell, Poll, wait_for
 from ._runtime import BlockingRuntime, Waiter
 from ._stream import Stop, Stream, dial
 
@@ -79,6 +79,7 @@ class Driver:
         self._options = options
         self._tls = tls
         self._stream: Stream | None = None
+        self._poll: Poll | None = None  # the leader's, of this stream
         self._leader: Waiter | None = None
         self._leader_blocks = False
         self._appointed: Waiter | None = None
@@ -169,7 +170,7 @@ class Driver:
     def _hang_up(self) -> None:
         if self._stream is not None:
             self._stream.close()
-            self._stream = None
+            self._stream = self._poll = None
             if self._leader_blocks:
                 self._bell.ring()
 
@@ -327,11 +328,10 @@ class Driver:
         if not stream.receive_for(session, time.monotonic()):
             return
         self._engine.deliver()
-        if not session.connected:
-            self._hang_up()
-            self.nudge()
-        elif not (serving and session.state.serving):
+        if not (serving and session.state.serving):
             # While a connection serves its deadlines only move away; before, and when it begins to, they come closer.
+            if not session.connected:
+                self._hang_up()
             self.nudge()
         if session.queued_bytes:
             self.flush()
@@ -365,14 +365,16 @@ class Driver:
         if stream is None or self._leader is not None:
             return False
         runtime, session = self._runtime, self._engine.session
+        poll = self._poll
+        if poll is None:
+            poll = self._poll = Poll(self._bell.fd, stream.sock.fileno())
         self._leader = waiter
         self._leads += 1
         if self._appointed is waiter:
             self._appointed = None
         try:
             while not waiter.woken and self._stream is stream and runtime.failure is None:
-                left = deadline - time.monotonic()
-                bell, sock = self._bell.fd, stream.sock.fileno()
+                left = deadline - time.monotonic() if deadline != inf else inf
                 if left <= 0:
                     break
                 self._leader_blocks = True
@@ -380,7 +382,7 @@ class Driver:
                     self._leader_blocks = False
                     break
                 try:
-                    rung, ready = wait_for(0 if stream.ended else left, bell, sock)
+                    rung, ready = poll.wait(0 if stream.ended else left)
                 finally:
                     runtime.take_back()
                     self._leader_blocks = False

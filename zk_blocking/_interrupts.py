@@ -60,7 +60,8 @@ class Interrupts:
     def leave(self) -> None:
         """From here on the interrupt is raised again; it is raised now if there was one."""
         self._inside = False
-        self.check()
+        if self.pending:
+            self.check()
 
     def check(self) -> None:
         """Raise an interrupt that came in between.

@@ -87,9 +87,8 @@ class Runner:
     @staticmethod
     def drive(awaitable: Awaitable[R]) -> R:
         """Run something that never suspends to its end. The mutex must be held, unless it touches nothing."""
-        steps = awaitable.__await__()
         try:
-            next(steps)
+            next(awaitable.__await__())
         except StopIteration as end:
             result: R = end.value
             return result

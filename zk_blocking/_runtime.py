@@ -176,7 +176,7 @@ class BlockingRuntime:
             raise RuntimeError("the client's own thread has failed; this is a defect") from self.failure
         if not self.thread.shielded:
             INTERRUPTS.check()
-        if time.monotonic() >= deadline:
+        if deadline != inf and time.monotonic() >= deadline:
             raise TimeUpError
 
     def wake(self, waitable: Waitable, /) -> None:

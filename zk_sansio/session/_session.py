@@ -138,7 +138,11 @@ class Session:
     def congested(self) -> bool:
         """Whether callers should wait before they submit more."""
         options = self.options
-        return self.in_flight >= options.max_in_flight or self.queued_bytes >= options.high_water
+        in_flight, queued = len(self._book.waiting), self._book.waiting_bytes
+        if self._connection is not None:  # written out, since every call asks this
+            in_flight += len(self._connection.pending)
+            queued += self._connection.queued_bytes
+        return in_flight >= options.max_in_flight or queued >= options.high_water
 
     @property
     def has_room(self) -> bool:
