@@ -189,14 +189,11 @@ class Transport:
                     session.receive_buffer_filled(count, now)
                 else:
                     session.receive_data(b"", now)
-                return True
-            # Without TLS there is nothing but the socket; each call less counts here.
-            data = self.receive() if self._tls is not None else self.sock.recv(_READ_SIZE)
-            if data is None:
-                return False
-            session.receive_data(data, now)
-        except BlockingIOError:
-            return False
+            else:
+                data = self.receive()
+                if data is None:
+                    return False
+                session.receive_data(data, now)
         except (OSError, TlsError) as error:
             session.connection_lost(error, now)
         return True

@@ -140,7 +140,7 @@ class Engine:
                         wake(batch)
             else:
                 self._dispatch(event)
-        if session.state.over and self.session is session:
+        if session.error is not None and self.session is session:
             self._over(session)
         if self._room:
             self.let_in()

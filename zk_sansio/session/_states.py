@@ -44,11 +44,15 @@ class SessionState(Enum):
     CLOSED = "closed"
     """Over: it was closed here."""
 
-    # Plain attributes, set below the tables: they are looked at for each reply.
-    serving: bool
-    """Whether requests are sent at once."""
-    over: bool
-    """Whether nothing can follow."""
+    @property
+    def serving(self) -> bool:
+        """Whether requests are sent at once."""
+        return self is SessionState.CONNECTED or self is SessionState.READ_ONLY
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing can follow."""
+        return not SESSION_RULES[self]
 
 
 class SessionInput(Enum):
@@ -132,10 +136,6 @@ SESSION_RULES: Mapping[SessionState, Mapping[SessionInput, SessionState]] = {
     SessionState.AUTH_FAILED: {},
     SessionState.CLOSED: {},
 }
-
-for _state in SessionState:
-    _state.serving = _state in (SessionState.CONNECTED, SessionState.READ_ONLY)
-    _state.over = not SESSION_RULES[_state]
 """For each state of a session, which state follows what happens."""
 
 CONNECTION_RULES: Mapping[ConnectionState, Mapping[ConnectionInput, ConnectionState]] = {
