@@ -96,14 +96,7 @@ class Transport:
         if self._tls is not None:
             self._tls.send_data(data)
             data = self._tls.data_to_send()
-        try:
-            sent = self.sock.send(data)  # as in _send; each call less counts here
-        except BlockingIOError:
-            sent = 0
-        if sent == len(data):
-            return True
-        self.unsent = data[sent:]
-        return False
+        return self._send(data)
 
     def _send(self, data: bytes) -> bool:
         try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import select
 import socket
 from contextlib import suppress
-from math import inf
 
 __all__ = ["Bell", "Poll", "wait_for"]
 
@@ -51,60 +50,54 @@ class Bell:
 
 
 class Poll:
-    """The same wait again and again: for a bell, and for a socket to be readable. One thread at a time."""
+    """Waits for a bell and for a socket, again and again. One thread at a time.
 
-    __slots__ = ("_bell", "_poll", "_sock")
+    Args:
+        bell: the file descriptor of a bell, or of whatever else tells to stop.
+        sock: the file descriptor of a socket; negative for none.
+        readable: whether to wait until the socket is readable.
+        writable: whether to wait until it is writable.
+    """
 
-    def __init__(self, bell: int, sock: int) -> None:
+    __slots__ = ("_bell", "_poll", "_readable", "_sock", "_writable")
+
+    def __init__(self, bell: int, sock: int = -1, *, readable: bool = True, writable: bool = False) -> None:
         self._bell = bell
         self._sock = sock
+        self._readable = readable and sock >= 0
+        self._writable = writable and sock >= 0
         self._poll = select.poll() if hasattr(select, "poll") else None
         if self._poll is not None:
             self._poll.register(bell, select.POLLIN)
-            self._poll.register(sock, select.POLLIN)
+            if sock >= 0:
+                self._poll.register(sock, (select.POLLIN if readable else 0) | (select.POLLOUT if writable else 0))
 
     def wait(self, seconds: float) -> tuple[bool, bool]:
-        """Block until something happens; see `wait_for`."""
+        """Block until something happens.
+
+        Args:
+            seconds: how long at most; inf for no limit.
+
+        Returns:
+            Whether the bell was rung, and whether the socket is ready, or broken.
+        """
+        seconds = min(max(seconds, 0.0), _LONGEST)
         if self._poll is None:
-            return wait_for(seconds, self._bell, self._sock)
-        ready = self._poll.poll(None if seconds > _LONGEST else int(max(seconds, 0) * 1000) + 1)
-        if len(ready) == 1:
-            fd = ready[0][0]
-            return fd == self._bell, fd == self._sock
-        return bool(ready), bool(ready)
+            return self._select(seconds)
+        # A millisecond more rather than less, or who waits for a deadline would come too early, again and again.
+        found = [fd for fd, _ in self._poll.poll(int(seconds * 1000) + 1)]
+        return self._bell in found, self._sock in found
+
+    def _select(self, seconds: float) -> tuple[bool, bool]:
+        """The same where there is no poll."""
+        reads = [self._bell, self._sock] if self._readable else [self._bell]
+        writes = [self._sock] if self._writable else []
+        ready = select.select(reads, writes, writes, seconds)
+        return self._bell in ready[0], any(self._sock in found for found in ready)
 
 
 def wait_for(
     seconds: float, bell: int, sock: int = -1, *, readable: bool = True, writable: bool = False
 ) -> tuple[bool, bool]:
-    """Block until something happens.
-
-    Args:
-        seconds: how long at most; inf for no limit.
-        bell: the file descriptor of a bell, or of whatever else tells to stop.
-        sock: the file descriptor of a socket; negative for none.
-        readable: whether to wait until the socket is readable.
-        writable: whether to wait until it is writable.
-
-    Returns:
-        Whether the bell was rung, and whether the socket is ready, or broken.
-    """
-    seconds = min(max(seconds, 0.0), _LONGEST)
-    if not hasattr(select, "poll"):
-        return _select(seconds, bell, sock, readable, writable)
-    poll = select.poll()
-    poll.register(bell, select.POLLIN)
-    if sock >= 0:
-        poll.register(sock, (select.POLLIN if readable else 0) | (select.POLLOUT if writable else 0))
-    # A millisecond more rather than less, or who waits for a deadline would come too early, again and again.
-    ready = poll.poll(None if seconds == inf else int(seconds * 1000) + 1)
-    found = [fd for fd, _ in ready]
-    return bell in found, sock in found
-
-
-def _select(seconds: float, bell: int, sock: int, readable: bool, writable: bool) -> tuple[bool, bool]:
-    """The same where there is no poll."""
-    reads = [bell, sock] if sock >= 0 and readable else [bell]
-    writes = [sock] if sock >= 0 and writable else []
-    ready = select.select(reads, writes, writes, seconds)
-    return bell in ready[0], any(sock in found for found in ready)
+    """Block once until something happens; arguments and result as of `Poll` and `Poll.wait`."""
+    return Poll(bell, sock, readable=readable, writable=writable).wait(seconds)

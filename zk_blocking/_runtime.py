@@ -139,14 +139,13 @@ class BlockingRuntime:
         lock = waiter.lock = threading.Lock()
         lock.acquire()
         self.parked[waiter] = None
-        if self.give_up(waiter.unpark):
-            try:
-                lock.acquire(timeout=max(min(until - time.monotonic(), threading.TIMEOUT_MAX), 0))
-            finally:
-                self.take_back()
-                waiter.lock = None
-                del self.parked[waiter]
-        else:
+        try:
+            if self.give_up(waiter.unpark):
+                try:
+                    lock.acquire(timeout=max(min(until - time.monotonic(), threading.TIMEOUT_MAX), 0))
+                finally:
+                    self.take_back()
+        finally:
             waiter.lock = None
             del self.parked[waiter]
 

@@ -21,12 +21,12 @@ __all__ = [
     "ChangeStream",
     "GuardedTransaction",
     "Lock",
+    "LockAttempt",
     "OneShotWatch",
     "Pipeline",
     "ReadBatch",
     "StateStream",
     "Transaction",
-    "TryLock",
 ]
 
 C = TypeVar("C", bound=Change)
@@ -34,8 +34,8 @@ R = TypeVar("R")
 S = TypeVar("S", bound=AbstractAsyncContextManager[Any, Any])
 
 
-class _Scope(Generic[S]):
-    """A scope of the client, entered with ``with``.
+class _Left(Generic[S]):
+    """A scope of the client, and how it is left.
 
     Args:
         core: the scope itself.
@@ -48,14 +48,18 @@ class _Scope(Generic[S]):
         self._runner = runner
         self._timeout = timeout
 
-    def __enter__(self) -> Self:
-        self._runner.enter(self._core, self._timeout)
-        return self
-
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._runner.leave(self._core, kind, error, traceback)
+
+
+class _Scope(_Left[S], Generic[S]):
+    """A scope that gives itself when it is entered."""
+
+    def __enter__(self) -> Self:
+        self._runner.enter(self._core, self._timeout)
+        return self
 
 
 class ChangeStream(_Scope["zk_sansio.ChangeStream[C]"], Generic[C]):
@@ -288,19 +292,12 @@ class Lock(_Scope[zk_sansio.Lock]):
         return LockAttempt(self, self._core.try_acquire(), self._runner, timeout)
 
 
-class LockAttempt:
+class LockAttempt(_Left[TryLock]):
     """The scope of `Lock.try_acquire`."""
 
     def __init__(self, lock: Lock, core: TryLock, runner: Runner, timeout: float | None) -> None:
+        super().__init__(core, runner, timeout)
         self._lock = lock
-        self._core = core
-        self._runner = runner
-        self._timeout = timeout
 
     def __enter__(self) -> Lock | None:
         return None if self._runner.enter(self._core, self._timeout) is None else self._lock
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._runner.leave(self._core, kind, error, traceback)

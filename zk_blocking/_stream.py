@@ -6,7 +6,6 @@ import socket
 import threading
 import time
 from collections.abc import Iterable
-from math import inf
 
 from zk_adapter import TlsSource, Transport, Want, open_socket, tls_layer
 from zk_sansio.client import SocketOptions
@@ -67,9 +66,7 @@ class Stream(Transport):
                 left = deadline - time.monotonic()
                 if left <= 0 or stop.is_set:
                     raise TimeoutError("no connection in time")
-                _, ready = wait_for(
-                    min(left, inf), stop.fd, self.sock.fileno(), readable=readable, writable=not readable
-                )
+                _, ready = wait_for(left, stop.fd, self.sock.fileno(), readable=readable, writable=not readable)
 
 
 def dial(server: Server, options: SocketOptions, tls: TlsSource, deadline: float, stop: Stop) -> Stream:

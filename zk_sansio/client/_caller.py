@@ -41,16 +41,13 @@ class Caller:
         self._retry = retry or RetryPolicy()
         self._fail_fast = while_suspended == "fail"
 
-    def _path(self, path: str) -> str:
-        return full_path(self._chroot, path)
-
     def full_path(self, path: str) -> str:
         """The path of the server, with the chroot.
 
         Raises:
             InvalidPathError: there can be no such path.
         """
-        return self._path(path)
+        return full_path(self._chroot, path)
 
     def _as_seen(self, error: ZooKeeperError) -> ZooKeeperError:
         """Name paths in an error as this client does."""

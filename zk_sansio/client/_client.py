@@ -35,13 +35,10 @@ from ..wire import (
 from ._config import CONFIG_PATH, EnsembleConfig, parse_config
 from ._lost import created_ephemeral, created_tagged, deleted_version, set_version, tag
 from ._operations import create_mode, create_request, deletable_path, full_path, sequential_path
-from ._reader import Reader
+from ._reader import WINDOW, Reader
 from ._transaction import Transaction
 
 __all__ = ["ZnodeClient"]
-
-_WINDOW = 256
-"""Requests at once when many znodes are deleted."""
 
 
 class ZnodeClient(Reader):
@@ -186,7 +183,7 @@ class ZnodeClient(Reader):
             acl: of those that are made.
             container: make containers.
         """
-        full = self._path(path)
+        full = self.full_path(path)
         check_path(full)
         if full == "/":
             await self._engine.runtime.checkpoint()  # it is always there
@@ -206,7 +203,7 @@ class ZnodeClient(Reader):
             ConnectionLossError: with ``maybe_applied``, the data may have been written. A versioned write is
                 decided by reading where that can decide it.
         """
-        request = SetData(self._path(path), data, version)
+        request = SetData(self.full_path(path), data, version)
         return await self._call(request, None, None if version == -1 else set_version(self, request))
 
     async def delete(self, path: str, *, version: int = -1, recursive: bool = False) -> None:
@@ -243,10 +240,10 @@ class ZnodeClient(Reader):
         """Delete *paths*, deepest first; return whether one has got new children meanwhile."""
         twice = self.using(retry=self._retry.twice())
         crowded = False
-        for start in range(0, len(paths), _WINDOW):
+        for start in range(0, len(paths), WINDOW):
             pipeline = twice.pipeline()
             # The order on the wire is the order of execution.
-            for path in paths[::-1][start : start + _WINDOW]:
+            for path in paths[::-1][start : start + WINDOW]:
                 pipeline.delete(path)
             for outcome in await pipeline.run():
                 if isinstance(outcome, NotEmptyError):
@@ -263,7 +260,7 @@ class ZnodeClient(Reader):
             acl: the new list.
             version: the version that the list must have (``stat.aversion``); -1 matches any.
         """
-        return await self._call(SetACL(self._path(path), acl, version))
+        return await self._call(SetACL(self.full_path(path), acl, version))
 
     def transaction(self) -> Transaction:
         """Collect writes that all happen or none."""

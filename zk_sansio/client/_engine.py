@@ -219,24 +219,16 @@ class Engine:
 
         When it is cancelled, a request that was not sent never will be; the reply of one that was is dropped.
         """
-        session = self.session
-        if (self._room or self._turn or session.congested) and self.error is None:
+        if self._full:
             await self.wait_for_room(request)
-            session = self.session
+        session = self.session
         if fail_fast and not session.state.serving and session.error is None:
             call = _not_sent(request, SuspendedError(_NO_CONNECTION, request.target))
             self.let_in()  # the room that this caller may have waited for is not used
         else:
             call = self._submit(session, request, watcher)
             self.runtime.flush()
-        if call.done:
-            await self.runtime.checkpoint()  # as in finish, which is not called only because each layer costs
-            return call
-        try:
-            await self.runtime.wait(call)
-        except BaseException:
-            self.abandon(session, [call])
-            raise
+        await self.finish(session, call)
         return call
 
     def _submit(self, session: Session, request: Request[R], watcher: Watcher | None = None) -> Call[R]:

@@ -41,10 +41,10 @@ from ._snapshot import Snapshot
 from ._streams import Change, ChangeStream, OneShotWatch, StateStream
 from ._transaction import ReadBatch
 
-__all__ = ["Reader"]
+__all__ = ["WINDOW", "Reader"]
 
-_WINDOW = 256
-"""Requests at once when many znodes are walked."""
+WINDOW = 256
+"""Requests at once when many znodes are walked or deleted."""
 
 
 class Reader(Caller):
@@ -122,30 +122,30 @@ class Reader(Caller):
         Raises:
             NoNodeError, NoAuthError, SessionError.
         """
-        return await self._call(GetData(self._path(path)))
+        return await self._call(GetData(self.full_path(path)))
 
     async def exists(self, path: str) -> Stat | None:
         """Read the Stat of a znode; None if there is no such znode."""
         try:
-            return await self._call(Exists(self._path(path)))
+            return await self._call(Exists(self.full_path(path)))
         except NoNodeError:
             return None
 
     async def get_children(self, path: str) -> list[str]:
         """Read the names of a znode's children, in no order."""
-        return await self._call(GetChildren(self._path(path)))
+        return await self._call(GetChildren(self.full_path(path)))
 
     async def get_children_with_stat(self, path: str) -> Children:
         """Read the names of a znode's children, in no order, and the Stat of the znode."""
-        return await self._call(GetChildren2(self._path(path)))
+        return await self._call(GetChildren2(self.full_path(path)))
 
     async def get_acl(self, path: str) -> ZnodeAcl:
         """Read a znode's access control list; ``stat.aversion`` is its version."""
-        return await self._call(GetACL(self._path(path)))
+        return await self._call(GetACL(self.full_path(path)))
 
     async def count_descendants(self, path: str = "/") -> int:
         """Count the znodes below *path* (3.6)."""
-        return await self._call(GetAllChildrenNumber(self._path(path)))
+        return await self._call(GetAllChildrenNumber(self.full_path(path)))
 
     async def get_ephemerals(self, prefix: str = "/") -> list[str]:
         """List this session's ephemeral znodes whose path starts with *prefix*, which is text and no path (3.6)."""
@@ -156,7 +156,7 @@ class Reader(Caller):
 
     async def sync(self, path: str = "/") -> None:
         """Let this server catch up with the leader: reads that follow see what was committed before."""
-        await self._call(Sync(self._path(path)))
+        await self._call(Sync(self.full_path(path)))
 
     async def walk(self, path: str = "/") -> AsyncGenerator[tuple[str, Stat], None]:
         """Visit a znode and all its descendants, parents first, many at a time; what vanishes meanwhile is left out.
@@ -167,9 +167,9 @@ class Reader(Caller):
         level = [path]
         while level:
             below: list[str] = []
-            for start in range(0, len(level), _WINDOW):
+            for start in range(0, len(level), WINDOW):
                 pipeline = self.pipeline()
-                window = level[start : start + _WINDOW]
+                window = level[start : start + WINDOW]
                 reads = [pipeline.get_children_with_stat(each) for each in window]
                 await pipeline.run()
                 for each, read in zip(window, reads, strict=True):
@@ -237,7 +237,7 @@ class Reader(Caller):
         if snapshot:
             memory = Snapshot(path, recursive=recursive, read=lambda: self._read_for_snapshot(path, recursive))
         mode = AddWatchMode.PERSISTENT_RECURSIVE if recursive else AddWatchMode.PERSISTENT
-        request = AddWatch(self._path(path), mode)
+        request = AddWatch(self.full_path(path), mode)
         stream: ChangeStream[Any] = ChangeStream(
             self._engine,
             self._chroot,
@@ -258,15 +258,15 @@ class Reader(Caller):
 
     def watch_data(self, path: str) -> OneShotWatch[Znode]:
         """Read a znode and wait once for a change of its data: ``async with client.watch_data(path) as watch``."""
-        return self._one_shot(GetData(self._path(path)), WatchKind.DATA)
+        return self._one_shot(GetData(self.full_path(path)), WatchKind.DATA)
 
     def watch_children(self, path: str) -> OneShotWatch[list[str]]:
         """Read the names of a znode's children and wait once for a change of them."""
-        return self._one_shot(GetChildren(self._path(path)), WatchKind.CHILD)
+        return self._one_shot(GetChildren(self.full_path(path)), WatchKind.CHILD)
 
     def watch_exists(self, path: str) -> OneShotWatch[Stat | None]:
         """Look for a znode and wait once for its creation, its end or a change of its data."""
-        return self._one_shot(Exists(self._path(path)), WatchKind.DATA)
+        return self._one_shot(Exists(self.full_path(path)), WatchKind.DATA)
 
     def _one_shot(self, request: GetData | GetChildren | Exists, kind: WatchKind) -> OneShotWatch[Any]:
         return OneShotWatch(self._engine, self._chroot, request, request.path, kind, self._read_watched)
@@ -301,7 +301,7 @@ class Reader(Caller):
     async def check_watches(self, path: str, watcher_type: WatcherType = WatcherType.ANY) -> bool:
         """Ask whether the server holds such a watch for this connection (3.5; types 4 and 5 from 3.9)."""
         try:
-            await self._call(CheckWatches(self._path(path), watcher_type))
+            await self._call(CheckWatches(self.full_path(path), watcher_type))
         except NoWatcherError:
             return False
         return True

@@ -228,9 +228,7 @@ class Lock:
         while True:
             try:
                 ahead = predecessor(await self._client.get_children(self._path), basename(place.path))
-            except LookupError:
-                return False
-            except NoNodeError:
+            except (LookupError, NoNodeError):
                 return False
             if ahead is None or not wait:
                 return ahead is None
