@@ -115,7 +115,7 @@ class Engine:
         self.runtime = runtime
         self.error: ZooKeeperError | None = None
         self.ended_by: ZooKeeperError | None = None
-        self.listeners: set[StateListener] = set()
+        self.listeners: dict[StateListener, None] = {}
         self._on_expiry = on_expiry
         self._closing = False
         self._warn_at = -inf
@@ -358,7 +358,7 @@ class Engine:
             ZooKeeperError: why the client is at its end, should it be.
         """
         waiter = _StateWaiter(self)
-        self.listeners.add(waiter)
+        self.listeners[waiter] = None
         try:
             await self.runtime.checkpoint()
             while not self.session.state.serving:
@@ -366,7 +366,7 @@ class Engine:
                     raise copy(self.error)  # others raise it too, and each adds where it was
                 await self.runtime.wait(waiter)
         finally:
-            self.listeners.discard(waiter)
+            self.listeners.pop(waiter, None)
 
     def unreachable(self, seconds: float) -> ConnectError:
         """The error for having waited that long without a server."""
@@ -377,7 +377,7 @@ class Engine:
     async def close(self, grace: float, *, keep_session: bool = False) -> None:
         """End the session; returns when it is over, at the latest after *grace* seconds on the session's clock."""
         waiter = _StateWaiter(self)
-        self.listeners.add(waiter)
+        self.listeners[waiter] = None
         try:
             self._closing = True
             for listener in list(self.listeners):
@@ -391,7 +391,7 @@ class Engine:
             while not self.session.state.over:
                 await self.runtime.wait(waiter)
         finally:
-            self.listeners.discard(waiter)
+            self.listeners.pop(waiter, None)
 
 
 class _Turn(Waitable):

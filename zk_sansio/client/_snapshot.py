@@ -57,7 +57,7 @@ class Snapshot:
         """Read everything and work out the differences. When it is cancelled or fails, nothing has changed."""
         found = {path: stat async for path, stat in self._read()}
         self.stale = False
-        for path in sorted(self._known.keys() - found.keys(), key=len, reverse=True):
+        for path in sorted([each for each in self._known if each not in found], key=len, reverse=True):
             self._tell(EventType.DELETED, path, None)
         for path, stat in found.items():
             self._compare(path, stat)

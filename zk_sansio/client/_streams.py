@@ -309,7 +309,7 @@ class StateStream(_Scope):
         self._enter()
         await self._engine.runtime.checkpoint()
         self._open = True
-        self._engine.listeners.add(self)
+        self._engine.listeners[self] = None
         self._states.append(self._engine.session.state)
         return self
 
@@ -317,7 +317,7 @@ class StateStream(_Scope):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._open = False
-        self._engine.listeners.discard(self)
+        self._engine.listeners.pop(self, None)
         self._engine.runtime.wake(self)
 
     def __aiter__(self) -> AsyncIterator[SessionState]:

@@ -30,7 +30,7 @@ class Lease:
         self.error: LeaseLostError | None = None
         self._engine = engine
         self._body = body
-        engine.listeners.add(self)
+        engine.listeners[self] = None
         self.state_changed(session.state)
 
     def state_changed(self, state: SessionState) -> None:
@@ -59,7 +59,7 @@ class Lease:
 
     def release(self) -> None:
         """The holder is done with it."""
-        self._engine.listeners.discard(self)
+        self._engine.listeners.pop(self, None)
 
     def check(self) -> None:
         """Return if the lease is held, by the clock too.
