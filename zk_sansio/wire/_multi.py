@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple, TypeAlias
+from typing import Any, ClassVar, NamedTuple, Self, TypeAlias
 
 from ..errors import InvalidRequestError, RemoteProtocolError
 from ._codes import OpCode
@@ -127,7 +127,7 @@ class Multi(Request[list[OpResult]]):
         return b"".join([*parts, _END])
 
     @classmethod
-    def parse(cls, frame: Frame, at: int) -> tuple[Request[Any], int]:
+    def parse(cls, frame: Frame, at: int) -> tuple[Self, int]:
         ops: list[Request[Any]] = []
         while True:
             kind, done, _ = _ELEMENT.unpack_from(frame, at)

@@ -6,7 +6,7 @@ Arguments are checked while encoding, which is before anything is sent.
 from __future__ import annotations
 
 import struct
-from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeAlias, TypeVar
 
 from ..errors import RemoteProtocolError
 from ._codes import OpCode
@@ -57,7 +57,7 @@ class Request(Generic[R]):
         return _FRAME.pack(len(body) + 8, xid, self.opcode) + body
 
     @classmethod
-    def parse(cls, frame: Frame, at: int) -> tuple[Request[Any], int]:
+    def parse(cls, frame: Frame, at: int) -> tuple[Self, int]:
         """Decode the record at offset *at*; return it and the offset behind it."""
         values, at = get_all([codec for _, codec in cls._layout], frame, at)
         return cls(*values), at
