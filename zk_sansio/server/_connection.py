@@ -17,7 +17,6 @@ from ..wire import (
     HEADER,
     XID_NOTIFICATION,
     XID_PING,
-    Auth,
     EventType,
     Frame,
     FrameDecoder,
@@ -25,8 +24,8 @@ from ..wire import (
     OpCode,
     Sasl,
     Sync,
-    WatcherEvent,
 )
+from ..wire._jute import BUFFER, get_string
 from . import _words
 from ._access import SUPER, allowed, digest_identity
 from ._digest_md5 import DigestMd5Server, SaslRefusedError
@@ -47,6 +46,7 @@ __all__ = ["Connection", "Link"]
 
 _REQUEST = Struct(">ii")
 _LENGTH = Struct(">i")
+_EVENT = Struct(">ii")
 _NULL = b"\xff\xff\xff\xff"
 
 WRITES = frozenset(
@@ -325,16 +325,17 @@ class Connection:
 
     def _authenticate(self, xid: int, frame: Frame) -> None:
         try:
-            request, _ = Auth.parse(frame, _REQUEST.size)
+            scheme, at = get_string(frame, _REQUEST.size + 4)  # behind a number that means nothing
+            credential, _ = BUFFER.get(frame, at)
         except DECODE_ERRORS:
             self.end()
             return
-        if request.scheme == "digest" and request.credential is not None:
-            identity = digest_identity(request.credential)
+        if scheme == "digest" and credential is not None:
+            identity = digest_identity(credential)
             if identity == self.server.ensemble.super_identity:
                 self._add(SUPER)
             self._add(identity)
-        elif request.scheme != "ip":
+        elif scheme != "ip":
             self.reply(xid, 0, ErrorCode.AUTH_FAILED)
             self.end()
             return
@@ -344,24 +345,26 @@ class Connection:
         try:
             token = Sasl.parse(frame, _REQUEST.size)[0].token
         except DECODE_ERRORS:
+            token = None
+        if token is None:
             self.end()
             return
         if not self.options.sasl_users:
-            self.reply(xid, 0, 0, Sasl(None).encode_reply(None))
+            self.reply(xid, 0, 0, BUFFER.put(None))
             return
         if self._sasl is None:
             self._sasl = DigestMd5Server(self.options.sasl_users, self.server.ensemble.random_bytes(30))
         try:
-            answer = self._sasl.step(token or b"")
+            answer = self._sasl.step(token)
         except SaslRefusedError:
             required = self.options.require_sasl
             code = ErrorCode.SESSION_CLOSED_REQUIRE_SASL_AUTH if required else ErrorCode.AUTH_FAILED
-            self.reply(xid, 0, code, Sasl(None).encode_reply(None))
+            self.reply(xid, 0, code, BUFFER.put(None))
             self.end()
             return
         if self._sasl.user is not None:
             self._add(Id("sasl", self._sasl.user))
-        self.reply(xid, 0, 0, Sasl(None).encode_reply(answer))
+        self.reply(xid, 0, 0, BUFFER.put(answer))
 
     def _add(self, identity: Id) -> None:
         if identity not in self.identities:
@@ -376,7 +379,7 @@ class Connection:
 
     def notify(self, kind: EventType, path: str, zxid: int) -> None:
         """Tell the client of an event."""
-        body = WatcherEvent(kind, KeeperState.SYNC_CONNECTED, path).encode()
+        body = _EVENT.pack(kind, KeeperState.SYNC_CONNECTED) + java_string(path)
         self._send(_LENGTH.pack(HEADER.size + len(body)) + HEADER.pack(XID_NOTIFICATION, zxid, 0) + body)
 
     def watched(self, event: Watched) -> None:

@@ -51,7 +51,8 @@ class Ensemble:
     Attributes:
         servers: all of them, by number.
         leader: who orders the writes; None while there is no quorum.
-        log: every change that was committed, oldest first.
+        log: the last changes that were committed, oldest first; see `ServerOptions.log_size`.
+        log_start: how many older ones are gone.
         sessions: those that live, apart from those of read-only servers.
         config: the members.
         super_identity: what makes a client one that may do everything; None if nothing does.
@@ -62,6 +63,7 @@ class Ensemble:
             raise InvalidRequestError(f"an ensemble has at least one server, not {size}")
         self.options = options or ServerOptions()
         self.log: list[Entry] = []
+        self.log_start = 0
         self.leader: Server | None = None
         self._random = random
         self._secret = self.random_bytes(16)
@@ -213,8 +215,9 @@ class Ensemble:
                 change = self._prepare(request, connection)
 
         def answer(result: Result, later: float) -> None:
-            if isinstance(change, Checked):
-                return  # a check that is not part of a multi is never answered
+            if isinstance(change, Checked):  # outside of a multi it is never answered
+                connection.resume(later)
+                return
             code, body = 0, b""
             if isinstance(result, Failed):
                 code = result.code
@@ -251,7 +254,7 @@ class Ensemble:
         assert self.leader is not None
         self._zxid += 1
         if asked is not None:
-            self._asked[len(self.log)] = asked
+            self._asked[self.log_end] = asked
         self.log.append(Entry(self._zxid, self._time_ms(now), session_id, change))
         if isinstance(change, SessionClosed):
             self.sessions.end(session_id)
@@ -261,6 +264,20 @@ class Ensemble:
         self.leader.apply_all(now)
         for server in self.servers:
             server.catch_up(now)
+        if len(self.log) > 2 * self.options.log_size:
+            self._forget_changes()
+
+    @property
+    def log_end(self) -> int:
+        """How many changes there have ever been."""
+        return self.log_start + len(self.log)
+
+    def _forget_changes(self) -> None:
+        """Drop old changes, but none that a follower still waits for."""
+        needed = min(each.applied for each in self.servers if each.state.voting) - self.log_start
+        dropped = min(len(self.log) - self.options.log_size, needed)
+        del self.log[:dropped]
+        self.log_start += dropped
 
     def asked(self, index: int, server: Server) -> Callable[[Result, float], None] | None:
         """Who is to be told of the outcome of a change, now that a server has applied it."""
@@ -373,6 +390,7 @@ class Ensemble:
     def _follow(self, server: Server, now: float) -> None:
         """Let a server follow the leader; what it has missed is sent to it before it serves anybody."""
         if server is not self.leader and server.state is not ServerState.FOLLOWER:
+            server.turn(ServerState.LOOKING)
             server.apply_all(now)
             server.turn(ServerState.FOLLOWER)
 

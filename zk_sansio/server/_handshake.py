@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["answer_handshake", "shake_hands"]
 
-_OLD_REQUEST = 44
-"""Bytes of a connect request of clients before 3.4, who do not expect to be told of read-only mode either."""
+_PASSWORD = 24
+"""Where the password of a connect request begins, with its length."""
 
 
 def shake_hands(connection: Connection, frame: Frame, now: float) -> None:
@@ -26,7 +26,8 @@ def shake_hands(connection: Connection, frame: Frame, now: float) -> None:
     except RemoteProtocolError:
         connection.end()
         return
-    connection.old_client = len(frame) <= _OLD_REQUEST
+    # Clients before 3.4 end behind the password, and do not expect to be told of read-only mode either.
+    connection.old_client = len(frame) == _PASSWORD + 4 + len(request.password)
     read_only = server.state is ServerState.READ_ONLY
     if (read_only and not request.read_only) or request.last_zxid > server.tree.last_zxid:
         connection.end()  # the client is to try another server

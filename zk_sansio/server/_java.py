@@ -6,6 +6,8 @@ import struct
 
 __all__ = ["java_string", "wrapped"]
 
+_LENGTH = struct.Struct(">i")
+
 
 def wrapped(number: int) -> int:
     """A number as a signed one of 32 bits: it wraps around."""
@@ -14,9 +16,12 @@ def wrapped(number: int) -> int:
 
 def java_string(text: str) -> bytes:
     """A ustring as Java writes it: characters above U+FFFF as two surrogates of three bytes each (CESU-8)."""
-    units = text.encode("utf-16-be", "surrogatepass")
-    raw = b"".join(
-        units[at : at + 2].decode("utf-16-be", "surrogatepass").encode("utf-8", "surrogatepass")
-        for at in range(0, len(units), 2)
-    )
-    return struct.pack(">i", len(raw)) + raw
+    if text.isascii():
+        raw = text.encode("ascii")
+    else:
+        units = text.encode("utf-16-be", "surrogatepass")
+        raw = b"".join(
+            units[at : at + 2].decode("utf-16-be", "surrogatepass").encode("utf-8", "surrogatepass")
+            for at in range(0, len(units), 2)
+        )
+    return _LENGTH.pack(len(raw)) + raw

@@ -31,6 +31,8 @@ class ServerOptions:
         cleanup_interval: how often containers and znodes with a time to live are looked at.
         election_time: how long an election takes.
         words: the four-letter words that are answered; None for all.
+        log_size: how many of the last changes are kept for `Ensemble.log`; a server that has missed more is given a
+            copy of the leader's tree.
         clock_offset: what to add to the time of the inputs to get seconds since 1970, for ctime and mtime.
     """
 
@@ -48,12 +50,15 @@ class ServerOptions:
     cleanup_interval: float = 60.0
     election_time: float = 0.2
     words: frozenset[str] | None = None
+    log_size: int = 100_000
     clock_offset: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense."""
         if self.tick <= 0 or self.cleanup_interval <= 0:
             raise InvalidRequestError("tick and cleanup_interval are positive numbers of seconds")
+        if self.log_size < 1:
+            raise InvalidRequestError("the log keeps one change at least")
         if self.election_time < 0:
             raise InvalidRequestError("an election takes no negative time")
         if self.session_timeouts[0] > self.session_timeouts[1]:

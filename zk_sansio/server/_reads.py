@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias
 
 from ..acl import Id
 from ..errors import ErrorCode, RemoteProtocolError
@@ -27,14 +27,13 @@ from ..wire import (
     MultiRead,
     OpCode,
     RemoveWatches,
-    SetWatches,
-    SetWatches2,
     WatcherType,
-    WhoAmI,
     Znode,
-    ZnodeAcl,
 )
+from ..wire._jute import INT, LONG, get_string
+from ..wire._records import STAT
 from ._access import allowed, masked, public
+from ._java import java_string
 from ._options import ServerOptions
 from ._refused import RefusedError
 from ._tree import Node, Tree
@@ -126,7 +125,12 @@ def _get_acl(reader: Reader, frame: Frame) -> bytes:
     acl = node.acl
     if not allowed(acl, _ADMIN, reader.identities):
         acl = tuple(map(masked, acl))
-    return request.encode_reply(ZnodeAcl(acl, node.stat))
+    entries = [INT.put(entry.perms) + _put_id(entry.id) for entry in acl]
+    return b"".join([INT.put(len(entries)), *entries, STAT.put(node.stat)])
+
+
+def _put_id(identity: Id) -> bytes:
+    return java_string(identity.scheme) + java_string(identity.id)
 
 
 def _count(reader: Reader, frame: Frame) -> bytes:
@@ -148,7 +152,8 @@ def _ephemerals(reader: Reader, frame: Frame) -> bytes:
 
 
 def _who_am_i(reader: Reader, frame: Frame) -> bytes:
-    return WhoAmI().encode_reply([public(each) for each in reader.identities])
+    identities = [_put_id(public(each)) for each in reader.identities]
+    return b"".join([INT.put(len(identities)), *identities])
 
 
 def _multi_read(reader: Reader, frame: Frame) -> bytes:
@@ -200,25 +205,34 @@ def _known(reader: Reader, kind: WatcherType) -> WatcherType:
 
 
 def _set_watches(reader: Reader, frame: Frame) -> bytes:
-    request, _ = SetWatches.parse(frame, 8)
-    _rearm(reader, request)
+    _rearm(reader, frame, 3)
     return b""
 
 
 def _set_watches2(reader: Reader, frame: Frame) -> bytes:
-    request, _ = SetWatches2.parse(frame, 8)
-    _rearm(reader, request)
-    for path in request.persistent:
+    persistent, recursive = _rearm(reader, frame, 5)
+    for path in _present(persistent):
         reader.watches.watch(path, reader, AddWatchMode.PERSISTENT)
-    for path in request.recursive:
+    for path in _present(recursive):
         reader.watches.watch(path, reader, AddWatchMode.PERSISTENT_RECURSIVE)
     return b""
 
 
-def _rearm(reader: Reader, request: SetWatches) -> None:
-    """Set one-shot watches, or tell at once what they have missed; nobody asks for permissions here."""
-    nodes, watches, since = reader.tree, reader.watches, request.relative_zxid
-    for path in request.data:
+_Paths: TypeAlias = "list[str | None] | None"
+
+
+def _rearm(reader: Reader, frame: Frame, count: int) -> list[_Paths]:
+    """Set one-shot watches, or tell at once what they have missed; nobody asks for permissions here.
+
+    What comes before a null is done before the request fails.
+    """
+    since, at = LONG.get(frame, 8)
+    lists: list[_Paths] = []
+    for _ in range(count):
+        paths, at = _get_paths(frame, at)
+        lists.append(paths)
+    nodes, watches = reader.tree, reader.watches
+    for path in _present(lists[0]):
         node = nodes.get(path)
         if node is None:
             reader.notify(EventType.DELETED, path, -1)
@@ -226,12 +240,12 @@ def _rearm(reader: Reader, request: SetWatches) -> None:
             reader.notify(EventType.DATA_CHANGED, path, -1)
         else:
             watches.watch_data(path, reader)
-    for path in request.exist:
+    for path in _present(lists[1]):
         if nodes.get(path) is not None:
             reader.notify(EventType.CREATED, path, -1)
         else:
             watches.watch_data(path, reader)
-    for path in request.child:
+    for path in _present(lists[2]):
         node = nodes.get(path)
         if node is None:
             reader.notify(EventType.DELETED, path, -1)
@@ -239,6 +253,26 @@ def _rearm(reader: Reader, request: SetWatches) -> None:
             reader.notify(EventType.CHILDREN_CHANGED, path, -1)
         else:
             watches.watch_children(path, reader)
+    return lists[3:]
+
+
+def _get_paths(frame: Frame, at: int) -> tuple[_Paths, int]:
+    count, at = INT.get(frame, at)
+    paths: list[str | None] = []
+    for _ in range(count):
+        path, at = get_string(frame, at)
+        paths.append(path)
+    return None if count < 0 else paths, at
+
+
+def _present(paths: _Paths) -> Iterator[str]:
+    """The paths of a list, until one is null, which no server stands."""
+    if paths is None:
+        raise RemoteProtocolError("a null list of paths")
+    for path in paths:
+        if path is None:
+            raise RemoteProtocolError("a null path")
+        yield path
 
 
 READS: Mapping[int, Callable[[Reader, Frame], bytes]] = {

@@ -145,7 +145,7 @@ class Server:
             and not self._held
             and self._arrivals
             and self._arrivals[0] <= now
-            and self.applied < len(self.ensemble.log)
+            and self.applied < self.ensemble.log_end
         ):
             self._arrivals.popleft()
             self._apply(now)
@@ -153,12 +153,16 @@ class Server:
     def apply_all(self, now: float) -> None:
         """Apply all changes there are."""
         self._arrivals.clear()
-        while self.applied < len(self.ensemble.log):
+        if self.applied < self.ensemble.log_start:
+            ahead = max(self.ensemble.servers, key=lambda each: each.applied)
+            self.tree.copy_from(ahead.tree)
+            self.applied = ahead.applied
+        while self.applied < self.ensemble.log_end:
             self._apply(now)
 
     def _apply(self, now: float) -> None:
         index = self.applied
-        entry = self.ensemble.log[index]
+        entry = self.ensemble.log[index - self.ensemble.log_start]
         self.applied += 1
         result = self.tree.apply(entry)
         answer = self.ensemble.asked(index, self)
@@ -178,11 +182,11 @@ class Server:
 
     def when_caught_up(self, connection: Connection, then: Callable[[], None], now: float) -> None:
         """Do something as soon as all changes that there are now have been applied."""
-        if self.applied >= len(self.ensemble.log):
+        if self.applied >= self.ensemble.log_end:
             then()
             connection.resume(now)
         else:
-            self._waiters.append((len(self.ensemble.log), connection, then))
+            self._waiters.append((self.ensemble.log_end, connection, then))
 
     def _tell(self, event: Watched) -> None:
         for connection in self.watches.fire(event.type, event.path):

@@ -7,6 +7,7 @@ in the same order and so has the same tree.
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from typing import Literal, NamedTuple, TypeAlias
 
 from ..acl import ACL, ANYONE
@@ -236,6 +237,15 @@ class Tree:
         self.last_zxid = 0
         self.ephemerals: dict[int, dict[str, None]] = {}
         self.mortals: dict[str, None] = {}
+
+    def copy_from(self, other: Tree) -> None:
+        """Become what another tree is; nobody is told."""
+        self.nodes = {path: copy(node) for path, node in other.nodes.items()}
+        for node in self.nodes.values():
+            node.children = dict(node.children)
+        self.last_zxid = other.last_zxid
+        self.ephemerals = {owner: dict(paths) for owner, paths in other.ephemerals.items()}
+        self.mortals = dict(other.mortals)
 
     def get(self, path: str) -> Node | None:
         """The znode at *path*; the empty path is the root, as on real servers."""
