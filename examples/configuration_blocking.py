@@ -3,7 +3,7 @@
     python examples/configuration_blocking.py
 
 There is the same program for trio, configuration_trio.py, and for asyncio, configuration_anyio.py. It uses the
-servers in ZK_HOSTS, below a path of its own that it removes in the end; if that is not set, it starts a ZooKeeper.
+servers in ZK_HOSTS, below a path of its own that it removes in the end; if that is not set, one in memory.
 """
 
 import os
@@ -11,9 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from uuid import uuid4
 
-from local_zookeeper import LocalZooKeeper
-
 import zk_blocking as zk
+from zk_blocking.testing import open_server
 
 APP = f"/configuration-example-{uuid4().hex[:8]}"
 NAMES = ("ann", "bob")
@@ -64,4 +63,4 @@ def main(hosts: str) -> None:
 
 if __name__ == "__main__":
     with ExitStack() as stack:
-        main(os.environ.get("ZK_HOSTS") or stack.enter_context(LocalZooKeeper()).hosts)
+        main(os.environ.get("ZK_HOSTS") or stack.enter_context(open_server()).hosts)

@@ -3,7 +3,7 @@
     python examples/configuration_trio.py
 
 There is the same program for asyncio, configuration_anyio.py, and for threads, configuration_blocking.py. It uses the
-servers in ZK_HOSTS, below a path of its own that it removes in the end; if that is not set, it starts a ZooKeeper.
+servers in ZK_HOSTS, below a path of its own that it removes in the end; if that is not set, one in memory.
 """
 
 import os
@@ -11,9 +11,9 @@ from contextlib import ExitStack
 from uuid import uuid4
 
 import trio
-from local_zookeeper import LocalZooKeeper
 
 import zk_trio as zk
+from zk_blocking.testing import open_server
 
 APP = f"/configuration-example-{uuid4().hex[:8]}"
 NAMES = ("ann", "bob")
@@ -63,4 +63,4 @@ async def main(hosts: str) -> None:
 
 if __name__ == "__main__":
     with ExitStack() as stack:
-        trio.run(main, os.environ.get("ZK_HOSTS") or stack.enter_context(LocalZooKeeper()).hosts)
+        trio.run(main, os.environ.get("ZK_HOSTS") or stack.enter_context(open_server()).hosts)

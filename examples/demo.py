@@ -1,7 +1,7 @@
 """A client at work: every step says what it calls and what came back, and checks that it is what it should be.
 
-It uses the servers in ZK_HOSTS, below a path of its own that it removes; if that is not set, it starts a ZooKeeper for
-itself (see local_zookeeper.py), and then it also kills that server under a client. `scripts/demo` runs it.
+It uses the servers in ZK_HOSTS, below a path of its own that it removes; if that is not set, it serves a ZooKeeper in
+memory for itself, and then it also lets that server crash under a client. `scripts/demo` runs it.
 """
 
 import os
@@ -13,9 +13,9 @@ from typing import ParamSpec, TypeVar
 from uuid import uuid4
 
 import trio
-from local_zookeeper import LocalZooKeeper, LocalZooKeeperError
 
 import zk_trio as zk
+from zk_blocking.testing import InMemoryServer, open_server
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -151,21 +151,21 @@ async def ephemerals(client: zk.Client, hosts: str) -> None:
     expect("what is left", await show("client", client.exists, "/worker"), None)
 
 
-async def surviving(client: zk.Client, server: LocalZooKeeper) -> None:
-    step(6, "The server is killed, and comes back; the session survives")
+async def surviving(client: zk.Client, server: InMemoryServer) -> None:
+    step(6, "The server crashes, and comes back; the session survives")
     session_id = client.session_id
     await show("client", client.create, "/lamp", b"lit", ephemeral=True)
     async with client.watch("/greeting") as changes, client.states() as states, trio.open_nursery() as nursery:
         say("async with client.watch('/greeting') as changes, client.states() as states: ...")
         await reach(states, zk.SessionState.CONNECTED)
-        say(f"The server, process {server.pid}, is killed with SIGKILL.")
-        server.kill()
+        say("The server crashes: its connections are cut, and new ones refused.")
+        server.stop()
         await reach(states, zk.SessionState.SUSPENDED)
         say("A call that is made now waits for a connection; then it is sent:")
         say("nursery.start_soon(client.set, '/greeting', b'still here')")
         nursery.start_soon(client.set, "/greeting", b"still here")
         say("The server is started again, with the same data.")
-        await trio.to_thread.run_sync(server.start, abandon_on_cancel=True)
+        server.start()
         await reach(states, zk.SessionState.CONNECTED)
         say("It is the same session, so its ephemeral is still there:")
         stat = await show("client", client.exists, "/lamp")
@@ -223,7 +223,7 @@ async def playground(hosts: str) -> AsyncIterator[tuple[zk.Client, str]]:
                 await keeper.delete(path, recursive=True)
 
 
-async def demo(given: str, server: LocalZooKeeper | None) -> None:
+async def demo(given: str, server: InMemoryServer | None) -> None:
     with trio.fail_after(LIMIT):
         async with playground(given) as (keeper, path):
             hosts = given.rstrip("/") + path
@@ -239,8 +239,8 @@ async def demo(given: str, server: LocalZooKeeper | None) -> None:
                 if server is not None:
                     await surviving(client, server)
                 else:
-                    step(6, "Left out: killing the server")
-                    say("The servers in ZK_HOSTS are not the demo's to kill. Without ZK_HOSTS it starts its own.")
+                    step(6, "Left out: a crash of the server")
+                    say("The servers in ZK_HOSTS are not the demo's to stop. Without ZK_HOSTS it has its own.")
             await the_end(keeper, path, client)
     print(f"\nThe path {path} is removed.")
 
@@ -254,14 +254,13 @@ def main() -> int:
             print(f"Using the servers in ZK_HOSTS: {hosts}")
             trio.run(demo, hosts, None)
         else:
-            print("Starting a ZooKeeper of its own, as ZK_HOSTS is not set ...")
-            with LocalZooKeeper() as server:
-                print(f"It is process {server.pid}, serves {server.hosts}, and has its files in {server.folder}.")
+            with open_server() as server:
+                print(f"Using a ZooKeeper of its own, in memory, at {server.hosts}, as ZK_HOSTS is not set.")
                 trio.run(demo, server.hosts, server)
-            print("The server is stopped, and its files are removed.")
+            print("The server in memory is gone, and everything with it.")
     except* DemoError as group:
         problem = f"Not as it should be: {group.exceptions[0]}"
-    except* (zk.ZooKeeperError, LocalZooKeeperError) as group:
+    except* zk.ZooKeeperError as group:
         problem = f"{type(group.exceptions[0]).__name__}: {group.exceptions[0]}"
     except* trio.TooSlowError:
         problem = f"The demo was not done within {LIMIT:.0f} s."

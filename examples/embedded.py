@@ -9,9 +9,8 @@ from selectors import EVENT_READ, EVENT_WRITE, BaseSelector, DefaultSelector
 from socket import AF_INET, AF_INET6, IPPROTO_TCP, SO_ERROR, SOCK_STREAM, SOL_SOCKET, TCP_NODELAY, getaddrinfo, socket
 from time import monotonic as now
 
-from local_zookeeper import LocalZooKeeper
-
 import zk_sansio.session as zk
+from zk_blocking.testing import open_server
 from zk_sansio import errors, wire
 
 
@@ -96,4 +95,4 @@ def main(hosts: str) -> None:
 
 if __name__ == "__main__":
     with ExitStack() as stack:
-        main("".join(sys.argv[1:]) or os.environ.get("ZK_HOSTS") or stack.enter_context(LocalZooKeeper()).hosts)
+        main("".join(sys.argv[1:]) or os.environ.get("ZK_HOSTS") or stack.enter_context(open_server()).hosts)

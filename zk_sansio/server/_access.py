@@ -19,7 +19,7 @@ SUPER = Id("super", "")
 _AUTHENTICATED = ("digest", "sasl")
 """The schemes whose identities stand for ``auth`` in a list; an address does not."""
 
-_NUMBER = re.compile(r"[+-]?[0-9]+\Z")
+_NUMBER = re.compile(r"[+-]?[0-9]{1,20}\Z")
 
 
 def allowed(acl: Sequence[ACL], perms: int, identities: Sequence[Id]) -> bool:

@@ -12,7 +12,7 @@ from ._refused import RefusedError
 
 __all__ = ["Config"]
 
-_MEMBER = re.compile(r"\s*server\.(?P<id>[0-9]+)\s*=\s*(?P<spec>\S+)\s*")
+_MEMBER = re.compile(r"\s*server\.(?P<id>[0-9]{1,18})\s*=\s*(?P<spec>\S+)\s*")
 _SPEC = re.compile(
     r"(?P<host>[^:;]+|\[[^\]]+\]):(?P<quorum>[0-9]+):(?P<election>[0-9]+)(:(?P<role>participant|observer))?"
     r";((?P<address>[^:;]+|\[[^\]]+\]):)?(?P<client>[0-9]+)"
@@ -63,7 +63,7 @@ class Config:
         else:
             members = dict(self.members)
             for number in _split(request.leaving):
-                if not re.fullmatch(r"[+-]?[0-9]+", number):
+                if not re.fullmatch(r"[+-]?[0-9]{1,18}", number):
                     raise RefusedError(ErrorCode.MARSHALLING_ERROR)  # a number that Java cannot read
                 members.pop(int(number), None)
             members |= dict(map(_member, _split(request.joining)))

@@ -126,7 +126,7 @@ class Connection:
         self._out: list[bytes] = []
         self._decoder = FrameDecoder(server.options.max_request)
         self._head: bytes | None = b""  # the first four bytes, as far as they have come
-        self._greeted = self._ended = False
+        self._greeted = self._ended = self._resuming = False
         self._waiting: deque[Frame] = deque()
         self._sasl: DigestMd5Server | None = None
 
@@ -170,6 +170,8 @@ class Connection:
     def receive_data(self, data: bytes, now: float) -> None:
         """Take bytes; ``b""`` is the end of the stream. What the client does wrong closes the connection."""
         if self._is_over():
+            if not data:
+                self.close()
             return
         if not data:
             if self._link is None or self._link.end_of_requests(now):
@@ -194,7 +196,8 @@ class Connection:
             return b""
         self._head = None
         if bytes(data[:4]) in _words.KNOWN:
-            self.queue(_words.answer(bytes(data[:4]).decode("ascii"), self.server, now))
+            self.server.received += 1
+            self.queue(_words.answer(bytes(data[:4]).decode("ascii"), self.server, now, bytes(data[4:])))
             self.close()
             return b""
         if not self.server.state.serving:
@@ -249,6 +252,7 @@ class Connection:
             self.end()
             return
         self.received += 1
+        self.server.received += 1
         if not self._greeted:
             self._greeted = True
             shake_hands(self, frame, now)
@@ -257,10 +261,18 @@ class Connection:
             self.end()
             return
         xid, opcode = _REQUEST.unpack_from(frame)
-        self.last_xid, self.last_operation = xid, opcode
+        self.last_operation = opcode
+        if xid >= 0:  # pings and the like have numbers of their own
+            self.last_xid = xid
         session = self.session
         if session is not None and session.holder is self:
             session.touched = now
+        if self.blocked and session is None:
+            self._waiting.append(frame)  # the handshake is not answered yet, and nothing passes it by
+        else:
+            self._take(xid, opcode, frame, now)
+
+    def _take(self, xid: int, opcode: int, frame: Frame, now: float) -> None:
         if opcode == OpCode.AUTH:
             self._authenticate(xid, frame)
         elif opcode == OpCode.SASL:
@@ -316,10 +328,14 @@ class Connection:
     def resume(self, now: float) -> None:
         """Go on with the requests that waited, now that the one before them is done."""
         self.blocked = False
+        if self._resuming:
+            return  # the loop that has led here goes on
+        self._resuming = True
         while self._waiting and not self.blocked:
             frame = self._waiting.popleft()
             xid, opcode = _REQUEST.unpack_from(frame)
-            self._execute(xid, opcode, frame, now)
+            self._take(xid, opcode, frame, now)
+        self._resuming = False
 
     # --- identities
 
@@ -396,5 +412,6 @@ class Connection:
         if self._ended:
             return
         self.sent += 1
+        self.server.sent += 1
         if self._link is None or self._link.outgoing(frame):
             self.queue(frame)

@@ -67,14 +67,12 @@ class DigestMd5Server:
         step, self._step = self._step, _Step.OVER
         if len(token) > _LARGEST_TOKEN:
             raise SaslRefusedError("the token is too large")
-        match step:
-            case _Step.CHALLENGE:
-                self._step = _Step.VERIFY
-                return b"realm=%b,nonce=%b,charset=utf-8,algorithm=md5-sess" % (quote(_REALM), quote(self._nonce))
-            case _Step.VERIFY:
-                return self._verify(token)
-            case _Step.OVER:
-                raise SaslRefusedError("the exchange is over")
+        if step is _Step.CHALLENGE:
+            self._step = _Step.VERIFY
+            return b"realm=%b,nonce=%b,charset=utf-8,algorithm=md5-sess" % (quote(_REALM), quote(self._nonce))
+        if step is _Step.VERIFY:
+            return self._verify(token)
+        raise SaslRefusedError("the exchange is over")
 
     def _verify(self, token: bytes) -> bytes:
         try:

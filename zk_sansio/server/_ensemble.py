@@ -11,7 +11,7 @@ from math import floor
 from typing import Any, Protocol, TypeVar
 
 from ..errors import ErrorCode, InvalidRequestError, LocalProtocolError, error_from_code
-from ..wire import DECODE_ERRORS, HEADER, REQUESTS, Failed, Frame, OpCode, Reconfig, Request, Znode
+from ..wire import DECODE_ERRORS, HEADER, REQUESTS, Failed, Frame, OpCode, Reconfig, Request, Stat, Znode
 from ._access import allowed, digest_identity
 from ._config import Config
 from ._connection import Connection
@@ -21,7 +21,7 @@ from ._options import ServerOptions
 from ._prepare import Asker, prepare
 from ._refused import RefusedError
 from ._server import Server
-from ._sessions import Session, Sessions
+from ._sessions import Session, Sessions, next_tick
 from ._states import ServerState
 from ._tree import CONFIG, Change, Checked, DataSet, Entry, Refusal, Removed, Result, SessionClosed, SessionOpened
 
@@ -137,8 +137,7 @@ class Ensemble:
         self._faults[faults] = None
 
     def _cleanup_due(self) -> float:
-        interval = self.options.cleanup_interval
-        return (floor(self._cleaned / interval) + 1) * interval
+        return next_tick(self._cleaned, self.options.cleanup_interval)
 
     def _clean_up(self, now: float) -> None:
         """Remove containers and znodes whose time to live is over (ContainerManager)."""
@@ -199,6 +198,8 @@ class Ensemble:
                 connection.end()
                 return
             change = SessionClosed()
+        elif connection.session is not None and session_id not in self.sessions:
+            change = Refusal(ErrorCode.SESSION_EXPIRED)  # this server has not heard of the end yet
         else:
             assert self.leader is not None
             self.leader.apply_all(now)
@@ -222,8 +223,9 @@ class Ensemble:
             if isinstance(result, Failed):
                 code = result.code
             elif isinstance(request, Reconfig):
-                assert not isinstance(result, list)
-                body = request.encode_reply(Znode(self.config.encode(), result))  # type: ignore[arg-type]
+                assert isinstance(change, DataSet)
+                assert isinstance(result, Stat)
+                body = request.encode_reply(Znode(change.data, result))
             elif request is not None:
                 body = request.encode_reply(result)
             connection.reply(xid, server.tree.last_zxid, code, body)
@@ -252,6 +254,8 @@ class Ensemble:
     ) -> None:
         """Add a change to the log; the leader applies it at once, followers as it reaches them."""
         assert self.leader is not None
+        if not self.leader.tree.mortals:
+            self._cleaned = max(self._cleaned, now)  # there was nothing to remove so far
         self._zxid += 1
         if asked is not None:
             self._asked[self.log_end] = asked
@@ -309,6 +313,8 @@ class Ensemble:
         reply = connection.data_to_send()
         connection.close()
         self._ready.pop(connection, None)
+        if not reply:  # some servers do not answer what they do not know
+            raise error_from_code(ErrorCode.UNIMPLEMENTED, request.target, operation=request.name)
         _, zxid, code = HEADER.unpack_from(reply, 4)
         if code:
             raise error_from_code(code, request.target, operation=request.name, zxid=zxid)
@@ -318,6 +324,7 @@ class Ensemble:
 
     def listens(self, server: Server, port: int) -> None:
         """Take note of where a server can be reached, for /zookeeper/config."""
+        server.port = port
         if len(self.servers) > 1 and not self._reconfigured:
             self.config = Config({**self.config.members, server.id: _spec(server.id, port)}, self.config.version)
             self._write_config()

@@ -44,9 +44,7 @@ def shake_hands(connection: Connection, frame: Frame, now: float) -> None:
 
 def _resume(connection: Connection, request: ConnectRequest, timeout_ms: int, now: float) -> None:
     server = connection.server
-    for other in list(server.connections):
-        if other.session_id == request.session_id:
-            other.close()  # even when the password turns out to be wrong
+    _close_others(connection, request.session_id)
     sessions = server.ensemble.sessions
     session = sessions.get(request.session_id)
     if session is None or request.password != session.password:
@@ -55,6 +53,13 @@ def _resume(connection: Connection, request: ConnectRequest, timeout_ms: int, no
     sessions.resume(session, timeout_ms, now)
     session.holder = connection
     answer_handshake(connection, session)
+
+
+def _close_others(connection: Connection, session_id: int) -> None:
+    """Close whoever has the session at this server, even when the password turns out to be wrong."""
+    for other in connection.server.connections:
+        if other.session_id == session_id:
+            other.close()
 
 
 def _shake_hands_read_only(connection: Connection, request: ConnectRequest, timeout_ms: int, now: float) -> None:
@@ -66,6 +71,7 @@ def _shake_hands_read_only(connection: Connection, request: ConnectRequest, time
         connection.end()
         return
     else:
+        _close_others(connection, request.session_id)
         known = server.local_sessions.get(request.session_id)
         if known is None or known.password != request.password:
             answer_handshake(connection, None)

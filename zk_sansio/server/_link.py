@@ -270,7 +270,7 @@ class Link:
             Whether to close it now. If not, `Port.close` may be called later.
         """
         self._deaf = True
-        if self._cut or self._replies.clear:
+        if self._replies.clear:
             return True
         self._hold(self._replies, _Parcel(None))
         return False
@@ -346,8 +346,8 @@ class Link:
                     frame = trap.spoil(frame, 0)
                 case Stage.CUT_BEFORE_REPLY | Stage.CUT_AFTER_REPLY:
                     self._deaf = True  # what is behind it must have the same outcome every time: none
-                case Stage.DROP_REPLY | Stage.CORRUPT_REPLY:
-                    pass
+                case _:
+                    pass  # it is about the reply alone
         xid = _REQUEST_HEADER.unpack_from(frame)[0] if op is not None else None
         self._owed.append((xid, trap))
         return frame

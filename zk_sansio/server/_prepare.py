@@ -184,6 +184,8 @@ class _Draft:
             raise RefusedError(ErrorCode.NODE_EXISTS)
         if over.owner:
             raise RefusedError(ErrorCode.NO_CHILDREN_FOR_EPHEMERALS)
+        if mode.ephemeral and not self._asker.session_id:
+            raise RefusedError(ErrorCode.EPHEMERAL_ON_LOCAL_SESSION)  # of `Ensemble.execute` without a session
         # The request decides what a container or a znode with a time to live is; the mode, what an ephemeral is.
         lifetime: Lifetime = "container" if isinstance(request, CreateContainer) else ttl if mode.ttl else None
         owner = self._asker.session_id if mode.ephemeral and lifetime is None else 0

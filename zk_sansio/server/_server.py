@@ -33,6 +33,9 @@ class Server:
         lag: seconds that changes take to reach it; the leader knows them at once.
         local_sessions: those that it made while it was read-only.
         started: when it was started last.
+        port: where it listens; 0 if it does not.
+        received: how many requests have come, words included.
+        sent: how many replies and notifications have gone out.
     """
 
     def __init__(self, ensemble: Ensemble, number: int, now: float) -> None:
@@ -47,9 +50,10 @@ class Server:
         self.up = True
         self.isolated = False
         self.started = now
+        self.port = self.received = self.sent = 0
         self.local_sessions = ensemble.make_sessions()
         self._connections: dict[Connection, None] = {}
-        self._held = False
+        self._held = self._catching_up = False
         self._arrivals: deque[float] = deque()
         """When each change of the log that it has not applied arrives."""
         self._waiters: deque[tuple[int, Connection, Callable[[], None]]] = deque()
@@ -140,6 +144,9 @@ class Server:
 
     def catch_up(self, now: float) -> None:
         """Apply the changes that have arrived."""
+        if self._catching_up:
+            return  # a request that waited for a change has made another one; the loop that has led here goes on
+        self._catching_up = True
         while (
             self.state is ServerState.FOLLOWER
             and not self._held
@@ -149,6 +156,7 @@ class Server:
         ):
             self._arrivals.popleft()
             self._apply(now)
+        self._catching_up = False
 
     def apply_all(self, now: float) -> None:
         """Apply all changes there are."""

@@ -8,7 +8,13 @@ from heapq import heappop, heappush
 from math import floor, inf
 from typing import Protocol
 
-__all__ = ["Holder", "Session", "Sessions"]
+__all__ = ["Holder", "Session", "Sessions", "next_tick"]
+
+
+def next_tick(time: float, tick: float) -> float:
+    """The first multiple of *tick* behind a time."""
+    due = (floor(time / tick) + 1) * tick
+    return due if due > time else due + tick  # the quotient was rounded down to the number before
 
 
 class Holder(Protocol):
@@ -39,7 +45,7 @@ class Session:
     @property
     def expires(self) -> float:
         """When it ends unless it is heard of: the first tick after its timeout."""
-        return (floor((self.touched + self.timeout_ms / 1000) / self._tick) + 1) * self._tick
+        return next_tick(self.touched + self.timeout_ms / 1000, self._tick)
 
 
 class Sessions(Mapping[int, Session]):

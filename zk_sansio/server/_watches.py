@@ -91,6 +91,11 @@ class Watches(Generic[W]):
         """The paths that a connection watches; those watched for children alone are not among them."""
         return self._data.paths(watcher)
 
+    @property
+    def count(self) -> int:
+        """How many there are: paths of connections, of data and of children."""
+        return len(self._data) + len(self._child)
+
     def by_path(self) -> Iterator[tuple[str, list[W]]]:
         """Who watches each path, likewise."""
         return self._data.by_path()
@@ -122,6 +127,9 @@ class _Table(Generic[W]):
             del self._at[path]
         if not paths:
             del self._of[watcher]
+
+    def __len__(self) -> int:
+        return sum(map(len, self._at.values()))
 
     def watched(self, path: str) -> bool:
         return path in self._at

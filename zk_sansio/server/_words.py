@@ -6,7 +6,7 @@ Requests take no time here, so latencies are 0; and there is neither a Java to d
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from math import floor
 from typing import TYPE_CHECKING
 
@@ -21,14 +21,13 @@ __all__ = ["KNOWN", "answer"]
 
 _NOT_SERVING = "This ZooKeeper instance is not currently serving requests"
 _LATENCY = "0/0.0/0"
-_SESSIONLESS = 10.0
-"""Seconds after which a connection without a session is closed on (NIOServerCnxnFactory)."""
+_CONNECTION_TICK = 10.0
+"""Connections without a session are said to expire at multiples of it, in seconds (NIOServerCnxnFactory)."""
 
 _TRACE_MASK = 0b1_0011_0010
 """Requests, packets of servers, sessions and warnings, which are not traced here (ZooTrace)."""
 
-_OPERATIONS: dict[int | None, str] = {
-    None: "NA",
+_OPERATIONS: dict[int, str] = {
     OpCode.PING: "PING",
     OpCode.MULTI: "MULT",
     OpCode.MULTI_READ: "MLTR",
@@ -131,8 +130,8 @@ def _stat(server: Server, now: float) -> str:
 def _statistics(server: Server, clients: str) -> str:
     lines = [
         f"Latency min/avg/max: {_LATENCY}",
-        f"Received: {_received(server)}",
-        f"Sent: {_sent(server)}",
+        f"Received: {server.received}",
+        f"Sent: {server.sent}",
         f"Connections: {len(server.connections)}",
         f"Outstanding: {_outstanding(server)}",
         f"Zxid: {_hexadecimal(server.tree.last_zxid)}",
@@ -146,14 +145,6 @@ def _statistics(server: Server, clients: str) -> str:
     return head + "".join(f"{line}\n" for line in lines)
 
 
-def _received(server: Server) -> int:
-    return sum(each.received for each in server.connections)
-
-
-def _sent(server: Server) -> int:
-    return sum(each.sent for each in server.connections)
-
-
 def _outstanding(server: Server) -> int:
     return sum(each.outstanding for each in server.connections)
 
@@ -163,18 +154,16 @@ def _node_count(server: Server) -> int:
 
 
 def _reset(server: Server, now: float) -> str:
-    _forget_counts(server)
+    server.received = server.sent = 0
     return "Server stats reset.\n"
 
 
 def _reset_connections(server: Server, now: float) -> str:
-    _forget_counts(server)
-    return "Connection stats reset.\n"
-
-
-def _forget_counts(server: Server) -> None:
     for connection in server.connections:
         connection.received = connection.sent = 0
+        connection.last_operation = 0  # which has no name
+        connection.last_xid = connection.last_zxid = -1
+    return "Connection stats reset.\n"
 
 
 def _mntr(server: Server, now: float) -> str:
@@ -188,13 +177,13 @@ def _mntr(server: Server, now: float) -> str:
         "avg_latency": 0.0,
         "max_latency": 0,
         "min_latency": 0,
-        "packets_received": _received(server),
-        "packets_sent": _sent(server),
+        "packets_received": server.received,
+        "packets_sent": server.sent,
         "num_alive_connections": len(server.connections),
         "outstanding_requests": _outstanding(server),
         "uptime": floor((now - server.started) * 1000),
         "znode_count": _node_count(server),
-        "watch_count": sum(len(watchers) for _, watchers in server.watches.by_path()),
+        "watch_count": server.watches.count,
         "ephemerals_count": sum(map(len, tree.ephemerals.values())),
         "approximate_data_size": sum(len(path) + len(node.data or b"") for path, node in tree.nodes.items()),
         "global_sessions": len(ensemble.sessions),
@@ -207,10 +196,10 @@ def _mntr(server: Server, now: float) -> str:
 
 def _conf(server: Server, now: float) -> str:
     options, config = server.options, server.ensemble.config
-    member = config.members.get(server.id)
+    member = server.id in config.members
     low, high = options.session_timeouts
     settings: dict[str, str | int] = {
-        "clientPort": member.rpartition(":")[2] if member else 0,
+        "clientPort": server.port,
         "secureClientPort": -1,
         "dataDir": "",
         "dataDirSize": 0,
@@ -244,10 +233,14 @@ def _cons(server: Server, now: float) -> str:
 
 def _connection(connection: Connection) -> str:
     """A connection in short, without the last parenthesis."""
-    address = f"[{connection.address}]" if ":" in connection.address else connection.address
     counts = f"queued={connection.outstanding},recved={connection.received},sent={connection.sent}"
     # A connection with a session is read from (1); the one that asks is not (0).
-    return f" /{address}:{connection.port}[{1 if connection.session_id else 0}]({counts}"
+    return f" {_address(connection)}[{1 if connection.session_id else 0}]({counts}"
+
+
+def _address(connection: Connection) -> str:
+    host = f"[{connection.address}]" if ":" in connection.address else connection.address
+    return f"/{host}:{connection.port}"
 
 
 def _full(connection: Connection) -> str:
@@ -303,12 +296,15 @@ def _ephemerals(server: Server) -> str:
 
 
 def _connections(server: Server) -> str:
-    def expires(connection: Connection) -> float:
-        if connection.session is not None:
-            return connection.session.expires
-        return (floor(connection.established / _SESSIONLESS) + 2) * _SESSIONLESS
+    who = ((each, f"ip: {_address(each)} sessionId: {_hexadecimal(each.session_id)}") for each in server.connections)
+    return _sets(server, ((_connection_expires(each), text) for each, text in who))
 
-    return _sets(server, ((expires(each), _full(each)) for each in server.connections))
+
+def _connection_expires(connection: Connection) -> float:
+    session, due = connection.session, connection.established + _CONNECTION_TICK
+    if session is not None:
+        due = session.touched + session.timeout_ms / 1000
+    return (floor(due / _CONNECTION_TICK) + 1) * _CONNECTION_TICK
 
 
 def _sets(server: Server, elements: Iterable[tuple[float, str]]) -> str:
@@ -318,7 +314,7 @@ def _sets(server: Server, elements: Iterable[tuple[float, str]]) -> str:
         sets.setdefault(expires, []).append(element)
     lines = [f"Sets ({len(sets)})/({sum(map(len, sets.values()))}):\n"]
     for expires, together in sorted(sets.items()):
-        when = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(seconds=expires + server.options.clock_offset)
+        when = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=expires + server.options.clock_offset)
         lines.append(f"{len(together)} expire at {when:%a %b %d %H:%M:%S} UTC {when.year}:\n{_indented(together)}")
     return "".join(lines)
 

@@ -7,12 +7,12 @@ every connection, so what a user configures is a factory; it is told the server'
 from __future__ import annotations
 
 import base64
-import hashlib
 import hmac
 import re
 from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
+from .._digest_md5 import COUNT, DIGEST_URI, Digest, parse_directives, quote, to_hash
 from ..errors import AuthFailedError, ConnectError, InvalidRequestError
 from ._hosts import HostPort
 
@@ -137,18 +137,7 @@ class SaslExchange:
 
 # --- DIGEST-MD5 (RFC 2831) ---
 
-# Not the real host name: every server of every ensemble uses this one (SecurityUtils.createSaslClient).
-_DIGEST_URI = b"zookeeper/zk-sasl-md5"
 _LARGEST_CHALLENGE = 2048
-_COUNT = b"00000001"  # each connection begins with a nonce of its own
-
-_SEPARATORS = re.compile(rb"[ \t\r\n,]*")
-_TOKEN = rb"[!#$%&'*+\-.0-9A-Z^_`a-z|~]+"
-_DIRECTIVE = re.compile(
-    rb"(" + _TOKEN + rb')[ \t\r\n]*=[ \t\r\n]*(?:"((?:[^"\\]|\\.)*)"|(' + _TOKEN + rb"))[ \t\r\n]*(?=,|\Z)", re.DOTALL
-)
-_ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
-_TO_ESCAPE = re.compile(rb'(["\\])')
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -206,7 +195,7 @@ class DigestMD5:
             raise AuthFailedError("the server goes on after the end of DIGEST-MD5")
         if self._proof is None:
             return self._respond(token)
-        answers = _parse_directives(token).get(b"rspauth", ())
+        answers = _read(token).get(b"rspauth", ())
         if len(answers) != 1 or not hmac.compare_digest(answers[0], self._proof):
             raise AuthFailedError("the server does not know the password, so it is not the one it claims to be")
         self.done = True
@@ -215,7 +204,7 @@ class DigestMD5:
     def _respond(self, challenge: bytes) -> bytes:
         if len(challenge) >= _LARGEST_CHALLENGE:
             raise AuthFailedError(f"the DIGEST-MD5 challenge has {len(challenge)} bytes; RFC 2831 allows 2047")
-        directives = _parse_directives(challenge)
+        directives = _read(challenge)
         nonce = _only(directives, b"nonce")
         algorithm = _only(directives, b"algorithm")
         if not nonce:
@@ -234,24 +223,25 @@ class DigestMD5:
 
         cnonce = base64.b64encode(self._nonce_source())
         unicode = charset is not None
-        realm_text = (realm or b"").decode("utf-8" if unicode else "iso-8859-1", "replace")
-        secret = b":".join(_to_hash(part, unicode) for part in (self._user, realm_text, self._password))
-        key = _hex(_md5(secret) + b":" + nonce + b":" + cnonce)
-
-        def digest(purpose: bytes) -> bytes:
-            return _hex(b":".join((key, nonce, _COUNT, cnonce, b"auth", _hex(purpose + _DIGEST_URI))))
-
-        self._proof = digest(b":")
+        charset_name = "utf-8" if unicode else "iso-8859-1"
+        realm_text = (realm or b"").decode(charset_name, "replace")
+        try:
+            user = self._user.encode(charset_name)
+            self._password.encode(charset_name)
+        except UnicodeEncodeError:
+            raise AuthFailedError("the server takes names and passwords of ISO-8859-1 only") from None
+        digest = Digest(to_hash(self._user), to_hash(realm_text), to_hash(self._password), nonce, cnonce)
+        self._proof = digest.proof(DIGEST_URI)
         response = [b"charset=utf-8"] if unicode else []
-        response.append(b"username=" + _quote(self._user.encode("utf-8" if unicode else "iso-8859-1")))
+        response.append(b"username=" + quote(user))
         if realm is not None:
-            response.append(b"realm=" + _quote(realm))
+            response.append(b"realm=" + quote(realm))
         response += [
-            b"nonce=" + _quote(nonce),
-            b"nc=" + _COUNT,
-            b"cnonce=" + _quote(cnonce),
-            b"digest-uri=" + _quote(_DIGEST_URI),
-            b"response=" + digest(b"AUTHENTICATE:"),
+            b"nonce=" + quote(nonce),
+            b"nc=" + COUNT,
+            b"cnonce=" + quote(cnonce),
+            b"digest-uri=" + quote(DIGEST_URI),
+            b"response=" + digest.response(DIGEST_URI),
             b"qop=auth",
         ]
         return b",".join(response)
@@ -276,22 +266,11 @@ def digest_md5(user: str, password: str, nonce_source: Callable[[], bytes]) -> S
     return make
 
 
-def _parse_directives(text: bytes) -> dict[bytes, list[bytes]]:
-    """The values of each directive, unquoted, by its name in lower case."""
-    found: dict[bytes, list[bytes]] = {}
-    position = 0
-    while True:
-        skipped = _SEPARATORS.match(text, position)
-        assert skipped is not None  # it matches nothing, too
-        if skipped.end() == len(text):
-            return found
-        directive = _DIRECTIVE.match(text, skipped.end())
-        if directive is None:
-            raise AuthFailedError(f"the server's DIGEST-MD5 token is malformed at byte {skipped.end()}")
-        name, quoted, plain = directive.groups()
-        value = plain if quoted is None else _ESCAPED.sub(rb"\1", quoted)
-        found.setdefault(name.lower(), []).append(value)
-        position = directive.end()
+def _read(token: bytes) -> dict[bytes, list[bytes]]:
+    try:
+        return parse_directives(token)
+    except ValueError as error:
+        raise AuthFailedError(f"the server's DIGEST-MD5 token is {error}") from None
 
 
 def _only(directives: dict[bytes, list[bytes]], name: bytes) -> bytes | None:
@@ -299,25 +278,3 @@ def _only(directives: dict[bytes, list[bytes]], name: bytes) -> bytes | None:
     if len(values) > 1:
         raise AuthFailedError(f"the DIGEST-MD5 challenge gives {name.decode()!r} more than once")
     return values[0] if values else None
-
-
-def _to_hash(text: str, unicode: bool) -> bytes:
-    """What fits into ISO-8859-1 is hashed so even under ``charset=utf-8`` (RFC 2831, 2.1.2.1)."""
-    if not text or max(text) <= "\xff":
-        return text.encode("iso-8859-1")
-    if not unicode:
-        raise AuthFailedError("the server takes names and passwords of ISO-8859-1 only")
-    return text.encode("utf-8")
-
-
-def _quote(value: bytes) -> bytes:
-    return b'"' + _TO_ESCAPE.sub(rb"\\\1", value) + b'"'
-
-
-def _md5(data: bytes) -> bytes:
-    # The mechanism is defined by it; the server knows no other (FIPS builds of OpenSSL ask for the flag).
-    return hashlib.md5(data, usedforsecurity=False).digest()
-
-
-def _hex(data: bytes) -> bytes:
-    return _md5(data).hex().encode()
