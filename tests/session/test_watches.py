@@ -391,6 +391,27 @@ def test_a_watch_that_fires_while_it_is_restored() -> None:
     assert not watcher.armed
 
 
+def test_lasting_watches_hear_of_a_gap_before_they_hear_of_anything_else() -> None:
+    peer = connected()
+    once, persistent, recursive = (
+        watch(peer, "/a/b", DATA),
+        watch(peer, "/a/b", PERSISTENT),
+        watch(peer, "/a", RECURSIVE),
+    )
+    peer.lose()
+    peer.open()
+    peer.accept()
+    peer.take()
+    peer.drain()
+    peer.notify(CHANGED, "/a/b")  # found by comparing; what else has changed, nobody tells
+    peer.answer()
+    events = peer.drain()
+    assert [list(event.watchers) for event in events if isinstance(event, Notification)] == [[once]]
+    assert [event for event in events if isinstance(event, Rearmed)] == [Rearmed([persistent, recursive], False)]
+    peer.notify(CHANGED, "/a/b")
+    assert list(only(peer.fired()).watchers) == [persistent, recursive]
+
+
 def test_the_form_of_a_request_is_that_of_its_time() -> None:
     # Submitted while a lasting watch was there to derive it from; by the time it is answered there is none.
     peer = connected()

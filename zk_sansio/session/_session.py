@@ -694,8 +694,12 @@ class Session:
     def _fired(self, fired: Fired) -> None:
         kind, _, path = fired.event
         zxid = fired.zxid if fired.zxid > 0 else None
+        restoring = self._establishment is not None
         for event, where, watchers in self._watches.fire(kind, path):
-            self._events.append(Notification(WatchEvent(event, where, zxid), watchers))
+            # Until the connection is announced, lasting watchers have missed more than this: a Gap tells them of all.
+            heard = [each for each in watchers if each.kind.one_shot] if restoring else watchers
+            if heard:
+                self._events.append(Notification(WatchEvent(event, where, zxid), heard))
             if self._watches.unused(where):
                 self._remove_watch(where, WatchKind.PERSISTENT)
 
