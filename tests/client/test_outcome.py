@@ -20,17 +20,21 @@ def stat(*, czxid: int = 10, version: int = 0, owner: int = 0) -> Stat:
 
 
 @pytest.mark.parametrize(
-    "found, decision",
+    "found, data, decision",
     [
-        (None, NOT_APPLIED),
-        (stat(czxid=51, owner=MINE), APPLIED),
-        (stat(czxid=50, owner=MINE), NOT_APPLIED),  # it was there before we asked
-        (stat(czxid=51, owner=OTHERS), NOT_APPLIED),
-        (stat(czxid=51), NOT_APPLIED),
+        (None, None, NOT_APPLIED),
+        (stat(czxid=51, owner=MINE), b"ours", APPLIED),
+        (stat(czxid=51, owner=MINE, version=1), b"ours", APPLIED),
+        (stat(czxid=51, owner=MINE), b"earlier", NOT_APPLIED),  # by a call of ours that was given up
+        (stat(czxid=51, owner=MINE), None, NOT_APPLIED),
+        (stat(czxid=51, owner=MINE, version=1), b"replaced", UNKNOWN),
+        (stat(czxid=50, owner=MINE), b"ours", NOT_APPLIED),  # it was there before we asked
+        (stat(czxid=51, owner=OTHERS), b"ours", NOT_APPLIED),
+        (stat(czxid=51), b"ours", NOT_APPLIED),
     ],
 )
-def test_create(found: Stat | None, decision: Decision) -> None:
-    verdict = decide_create(found, session_id=MINE, before=BEFORE)
+def test_create(found: Stat | None, data: bytes | None, decision: Decision) -> None:
+    verdict = decide_create(found, data, ours=b"ours", session_id=MINE, before=BEFORE)
     assert verdict == (decision, found)
 
 

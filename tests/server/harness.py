@@ -11,11 +11,16 @@ import struct
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeVar
 
+from hypothesis import HealthCheck, settings
+
 from zk_sansio.server import PROFILES, Connection, Ensemble, Node, Server, ServerOptions, Tree
 from zk_sansio.wire import EventType, OpCode, Request
 
 R = TypeVar("R")
 
+repeatable = settings(
+    max_examples=60, deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
 START = 1000.0
 WORLD_ALL = ((31, "world", "anyone"),)
 NULL = b"\xff\xff\xff\xff"
@@ -119,8 +124,7 @@ def greeting(frame: bytes) -> Greeting:
 
 
 CREATED, DELETED, CHANGED, CHILDREN = (
-    int(kind)
-    for kind in (EventType.CREATED, EventType.DELETED, EventType.DATA_CHANGED, EventType.CHILDREN_CHANGED)
+    int(kind) for kind in (EventType.CREATED, EventType.DELETED, EventType.DATA_CHANGED, EventType.CHILDREN_CHANGED)
 )
 
 
@@ -238,7 +242,9 @@ class World:
         options: of the servers.
     """
 
-    def __init__(self, size: int = 1, *, profile: str = "3.9", seed: int = 7, now: float = START, **options: Any) -> None:
+    def __init__(
+        self, size: int = 1, *, profile: str = "3.9", seed: int = 7, now: float = START, **options: Any
+    ) -> None:
         self.now = now
         self.options = ServerOptions(profile=PROFILES[profile], **options)
         self.ensemble = Ensemble(size, self.options, random=random.Random(seed), now=now)

@@ -393,7 +393,7 @@ async def test_reading_that_is_refused_leaves_the_outcome_unknown(
     calls: list[tuple[int, Call]] = [
         (GET, lambda c: c.set("/t", b"", version=0)),
         (GET, lambda c: c.delete("/t", version=1)),
-        (EXISTS, lambda c: c.create("/t/e", ephemeral=True)),
+        (GET, lambda c: c.create("/t/e", ephemeral=True)),
         (CHILDREN, lambda c: c.create("/t/p", protected=True)),
     ]
     async with zk_trio.open_client(A) as client:

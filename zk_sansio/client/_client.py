@@ -26,7 +26,6 @@ from ..wire import (
     Exists,
     GetData,
     Reconfig,
-    Request,
     SetACL,
     SetData,
     Stat,
@@ -34,7 +33,7 @@ from ..wire import (
 )
 from ._config import CONFIG_PATH, EnsembleConfig, parse_config
 from ._lost import created_ephemeral, created_tagged, deleted_version, set_version, tag
-from ._operations import create_mode, create_request, deletable_path, full_path, sequential_path
+from ._operations import CreateRequest, create_mode, create_request, deletable_path, full_path, sequential_path
 from ._reader import WINDOW, Reader
 from ._transaction import Transaction
 
@@ -145,7 +144,7 @@ class ZnodeClient(Reader):
         return Created(self._chroot.to_client(created.path), created.stat)
 
     async def _call_create(
-        self, request: Request[Created], full: str, ephemeral: bool, sequential: bool, protected: bool
+        self, request: CreateRequest, full: str, ephemeral: bool, sequential: bool, protected: bool
     ) -> Created:
         """Make a znode, and find out whether it was made when the reply is lost and there is a way to."""
         engine = self._engine

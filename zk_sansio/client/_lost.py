@@ -12,6 +12,7 @@ from ..session import Call
 from ..wire import Created, Delete, GetChildren, GetData, Request, SetData, Stat, Sync, Znode
 from ._caller import Caller, Decide
 from ._engine import Race
+from ._operations import CreateRequest
 from ._outcome import Decision, Verdict, decide_create, decide_delete, decide_set
 
 __all__ = ["created_ephemeral", "created_tagged", "deleted_version", "set_version", "tag"]
@@ -52,20 +53,22 @@ async def _tagged(caller: Caller, full: str) -> list[str]:
     return [join(above, name) for name in names if name.startswith(basename(full))]
 
 
-def created_ephemeral(caller: Caller, request: Request[Created], full: str, race: Race) -> Decide[Created]:
+def created_ephemeral(caller: Caller, request: CreateRequest, full: str, race: Race) -> Decide[Created]:
     """Look whether an ephemeral znode is this session's own."""
     before = caller._engine.session.last_zxid
+    ours = request.data
 
     async def look(call: Call[Created]) -> Created | None:
-        with _unknown_without_answer(caller, call):
-            await caller._call(Sync(full))
-            stat = await caller._stat_of(full)
-        verdict = decide_create(stat, session_id=caller._engine.session.session_id, before=before)
-        if verdict.decision is not Decision.APPLIED:
-            return None
-        if race.contended:
+        found = await _read(caller, call, full)
+        stat, data = (found.stat, found.data) if found else (None, None)
+        owner = caller._engine.session.session_id
+        verdict = decide_create(stat, data, ours=ours, session_id=owner, before=before)
+        if verdict.decision is Decision.APPLIED and race.contended:
             # Others here were after it too, and only one can have made it: nobody can tell which.
-            _conclude(caller, call, Verdict(Decision.UNKNOWN), full)
+            verdict = Verdict(Decision.UNKNOWN)
+        if verdict.decision is not Decision.APPLIED:
+            _conclude(caller, call, verdict, full)
+            return None
         return Created(full, stat)
 
     return _owning(caller, request, look, race)

@@ -7,13 +7,14 @@ the same arguments and build the same requests.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 from ..acl import ACL
 from ..errors import InvalidRequestError
 from ..paths import Chroot
-from ..wire import Create, Create2, CreateContainer, Created, CreateMode, CreateTTL, Request
+from ..wire import Create, Create2, CreateContainer, CreateMode, CreateTTL
 
-__all__ = ["create_mode", "create_request", "deletable_path", "full_path", "sequential_path"]
+__all__ = ["CreateRequest", "create_mode", "create_request", "deletable_path", "full_path", "sequential_path"]
 
 _MODES = {
     (False, False): CreateMode.PERSISTENT,
@@ -21,6 +22,8 @@ _MODES = {
     (False, True): CreateMode.PERSISTENT_SEQUENTIAL,
     (True, True): CreateMode.EPHEMERAL_SEQUENTIAL,
 }
+
+CreateRequest: TypeAlias = Create | Create2 | CreateContainer | CreateTTL
 
 
 def create_mode(*, ephemeral: bool, sequential: bool, container: bool, ttl: float | None) -> CreateMode:
@@ -48,7 +51,7 @@ def create_request(
     ttl: float | None = None,
     *,
     with_stat: bool = False,
-) -> Request[Created]:
+) -> CreateRequest:
     """The request that makes such a znode; the plain one, which every server knows, unless more is asked for.
 
     Args:

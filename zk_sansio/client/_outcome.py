@@ -32,18 +32,26 @@ class Verdict(NamedTuple):
     stat: Stat | None = None
 
 
-def decide_create(stat: Stat | None, *, session_id: int, before: int) -> Verdict:
+def decide_create(
+    stat: Stat | None, data: bytes | None, *, ours: bytes | None, session_id: int, before: int
+) -> Verdict:
     """Decide about an ephemeral, not sequential create.
 
     Args:
         stat: of the znode now; None if there is none.
+        data: the znode's data now.
+        ours: the data that it was to have.
         session_id: of the session that asked for it.
         before: the last zxid seen before it was asked for.
     """
     if stat is None:
         return Verdict(Decision.NOT_APPLIED)
     if stat.ephemeral_owner == session_id and stat.czxid > before:
-        return Verdict(Decision.APPLIED, stat)
+        if data == ours:
+            return Verdict(Decision.APPLIED, stat)
+        if stat.version > 0:
+            return Verdict(Decision.UNKNOWN, stat)  # its first data have been replaced
+        # An earlier create of this session was carried out late, after its caller had given up.
     # Somebody else's, so that asking again gives the answer that was lost: the znode exists.
     return Verdict(Decision.NOT_APPLIED, stat)
 

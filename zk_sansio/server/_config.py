@@ -12,11 +12,13 @@ from ._refused import RefusedError
 
 __all__ = ["Config"]
 
-_MEMBER = re.compile(r"\s*server\.(?P<id>[0-9]{1,18})\s*=\s*(?P<spec>\S+)\s*")
+_MEMBER = re.compile(r"\s*server\.(?P<id>[^\s=]*)\s*=\s*(?P<spec>\S+)\s*")
 _SPEC = re.compile(
     r"(?P<host>[^:;]+|\[[^\]]+\]):(?P<quorum>[0-9]+):(?P<election>[0-9]+)(:(?P<role>participant|observer))?"
     r";((?P<address>[^:;]+|\[[^\]]+\]):)?(?P<client>[0-9]+)"
 )
+_VERSION = re.compile(r"\s*version\s*=\s*[0-9a-fA-F]{1,15}\s*")
+"""Part of what /zookeeper/config holds, and so of what clients send back; it means nothing there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +61,12 @@ class Config:
         if request.config_version not in (-1, self.version):
             raise RefusedError(ErrorCode.BAD_VERSION)
         if request.new_members is not None:
-            members = dict(map(_member, filter(str.strip, re.split("[,\n]", request.new_members))))
+            lines = [line for line in re.split("[,\n]", request.new_members) if line.strip()]
+            members = dict(_member(line) for line in lines if not _VERSION.fullmatch(line))
         else:
             members = dict(self.members)
             for number in _split(request.leaving):
-                if not re.fullmatch(r"[+-]?[0-9]{1,18}", number):
-                    raise RefusedError(ErrorCode.MARSHALLING_ERROR)  # a number that Java cannot read
-                members.pop(int(number), None)
+                members.pop(_id(number), None)
             members |= dict(map(_member, _split(request.joining)))
         config = Config(members, zxid)
         if not config.voters:
@@ -79,11 +80,19 @@ def _split(text: str | None) -> list[str]:
     return [part.strip() for part in (text or "").split(",") if part.strip()]
 
 
+def _id(text: str) -> int:
+    if not re.fullmatch(r"[+-]?[0-9]{1,18}", text):
+        raise RefusedError(ErrorCode.MARSHALLING_ERROR)  # a number that Java cannot read
+    return int(text)
+
+
 def _member(text: str) -> tuple[int, str]:
     found = _MEMBER.fullmatch(text)
-    spec = _SPEC.fullmatch(found["spec"]) if found else None
-    if found is None or spec is None:
+    if found is None:
+        raise RefusedError(ErrorCode.BAD_ARGUMENTS)
+    number, spec = _id(found["id"]), _SPEC.fullmatch(found["spec"])
+    if spec is None:
         raise RefusedError(ErrorCode.BAD_ARGUMENTS)
     where = f"{spec['host']}:{spec['quorum']}:{spec['election']}:{spec['role'] or 'participant'}"
     address = spec["address"] or "0.0.0.0"  # noqa: S104 -- what ZooKeeper writes there
-    return int(found["id"]), f"{where};{address}:{spec['client']}"
+    return number, f"{where};{address}:{spec['client']}"

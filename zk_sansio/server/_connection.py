@@ -248,9 +248,6 @@ class Connection:
         """Take one whole frame."""
         if self._is_over():
             return
-        if not self.server.state.serving:
-            self.end()
-            return
         self.received += 1
         self.server.received += 1
         if not self._greeted:

@@ -73,7 +73,6 @@ class Ensemble:
         secret = self.options.super_password
         self.super_identity = None if secret is None else digest_identity(secret.encode())
         self._zxid = 0
-        self._asked: dict[int, tuple[Server, Callable[[Result, float], None]]] = {}
         self._ready: dict[Connection, None] = {}
         self._faults: dict[Faults, None] = {}
         self._election: float | None = None
@@ -258,7 +257,8 @@ class Ensemble:
             self._cleaned = max(self._cleaned, now)  # there was nothing to remove so far
         self._zxid += 1
         if asked is not None:
-            self._asked[self.log_end] = asked
+            server, answer = asked
+            server.remember(self.log_end, answer)
         self.log.append(Entry(self._zxid, self._time_ms(now), session_id, change))
         if isinstance(change, SessionClosed):
             self.sessions.end(session_id)
@@ -282,14 +282,6 @@ class Ensemble:
         dropped = min(len(self.log) - self.options.log_size, needed)
         del self.log[:dropped]
         self.log_start += dropped
-
-    def asked(self, index: int, server: Server) -> Callable[[Result, float], None] | None:
-        """Who is to be told of the outcome of a change, now that a server has applied it."""
-        who = self._asked.get(index)
-        if who is None or who[0] is not server:
-            return None
-        del self._asked[index]
-        return who[1]
 
     def execute(self, request: Request[R], now: float, *, session_id: int = 0) -> R:
         """Carry out a request at the leader, as somebody else's doing who may do everything.

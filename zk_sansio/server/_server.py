@@ -11,7 +11,7 @@ from ._connection import Connection
 from ._faults import Faults
 from ._options import ServerOptions
 from ._states import ServerState
-from ._tree import Entry, SessionClosed, Tree, Watched
+from ._tree import Entry, Result, SessionClosed, Tree, Watched
 from ._watches import Watches
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ class Server:
         self._held = self._catching_up = False
         self._arrivals: deque[float] = deque()
         """When each change of the log that it has not applied arrives."""
+        self._asked: dict[int, Callable[[Result, float], None]] = {}
         self._waiters: deque[tuple[int, Connection, Callable[[], None]]] = deque()
 
     def __repr__(self) -> str:
@@ -132,15 +133,18 @@ class Server:
     # --- the log
 
     def expect(self, now: float) -> None:
-        """A change was added to the log."""
-        arrival = now + self.lag
-        self._arrivals.append(max(arrival, self._arrivals[-1]) if self._arrivals else arrival)
+        """A change was added to the log; it arrives behind those before it."""
+        self._arrivals.append(now + self.lag)
 
     def next_timeout(self) -> float:
         """When a change arrives, or a session of its own may expire."""
         local = self.local_sessions.next_timeout() if self.state is ServerState.READ_ONLY else inf
         following = self.state is ServerState.FOLLOWER and self._arrivals and not self._held
         return min(self._arrivals[0], local) if following else local
+
+    def remember(self, index: int, answer: Callable[[Result, float], None]) -> None:
+        """Tell somebody here of the outcome of a change once it has been applied."""
+        self._asked[index] = answer
 
     def catch_up(self, now: float) -> None:
         """Apply the changes that have arrived."""
@@ -173,7 +177,7 @@ class Server:
         entry = self.ensemble.log[index - self.ensemble.log_start]
         self.applied += 1
         result = self.tree.apply(entry)
-        answer = self.ensemble.asked(index, self)
+        answer = self._asked.pop(index, None)
         if type(entry.change) is SessionClosed:
             self._close_session(entry, but_answer=answer is not None)
         if answer is not None:
@@ -201,13 +205,12 @@ class Server:
             connection.watched(event)
 
     def turn(self, state: ServerState) -> None:
-        """Go to another state; whatever the clients had is over unless they are served on."""
+        """Go to another state; whatever the clients had is over."""
         if state is self.state:
             return
-        served_on = self.state.voting and state.voting
         self.state = state
-        if not served_on:
-            self._arrivals.clear()
-            self._waiters.clear()
-            for connection in list(self._connections):
-                connection.close()
+        self._arrivals.clear()
+        self._asked.clear()
+        self._waiters.clear()
+        for connection in list(self._connections):
+            connection.close()

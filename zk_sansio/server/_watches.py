@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, assert_never
 
 from ..paths import parent
 from ..wire import AddWatchMode, EventType, WatcherType
@@ -71,6 +71,8 @@ class Watches(Generic[W]):
                 return [(self._data, _RECURSIVE)]
             case WatcherType.ANY:
                 return [(self._child, None), (self._data, None)]
+            case _:
+                assert_never(kind)
 
     def fire(self, kind: EventType, path: str) -> list[W]:
         """Find whom an event concerns, each once, and take one-shot watches away."""

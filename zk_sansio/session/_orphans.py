@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from ..errors import InvalidPathError, ThrottledError
 from ..paths import basename, check_path, join, parent
-from ..wire import Create, Create2, Created, CreateMode, Delete, Exists, GetChildren, Multi, Request
+from ..wire import Create, Create2, Created, CreateMode, Delete, Exists, GetChildren, Multi, Request, Sync
 from ._book import Then
 from ._calls import Call
 
@@ -100,7 +100,7 @@ class Orphans:
         postponed: whether the server was too busy, so that it is time to `look` again when time has passed.
     """
 
-    __slots__ = ("_behind", "_send", "_session_id", "_suspects", "postponed")
+    __slots__ = ("_behind", "_send", "_session_id", "_stale", "_suspects", "postponed")
 
     def __init__(
         self, send: Callable[[Request[Any], Then], None], behind: Callable[[Call[Any]], Iterable[Call[Any]]]
@@ -109,6 +109,7 @@ class Orphans:
         self._behind = behind
         self._session_id = 0
         self.postponed = False
+        self._stale = False
         self._suspects: list[Suspect] = []
 
     def lost(self, calls: Sequence[tuple[Call[Any], bool]], last_zxid: int) -> None:
@@ -142,12 +143,20 @@ class Orphans:
         self.postponed = False
         wanted = {path for call in waiting for path in requested_paths(call.request)}
         self._suspects = [s for s in self._suspects if s.tag is not None or not (s.taken or s.path in wanted)]
+        if self._suspects:
+            # This server may be behind, and not know yet what another one has carried out.
+            self._send(Sync("/"), self._synced)
         for suspect in list(self._suspects):
             request = Exists(suspect.path) if suspect.tag is None else GetChildren(parent(suspect.path))
             self._send(request, partial(self._looked, suspect))
 
+    def _synced(self, call: Call[Any], now: float) -> None:
+        """The answers that follow are those of a server that has caught up, unless this failed."""
+        self._stale = call.error is not None
+        self.postponed |= self._stale
+
     def _looked(self, suspect: Suspect, call: Call[Any], now: float) -> None:
-        if self._postponed(call) or not self._forget(suspect) or suspect.taken or call.error is not None:
+        if self._stale or self._postponed(call) or not self._forget(suspect) or suspect.taken or call.error is not None:
             return
         if suspect.tag is not None:
             for name in call.result:
