@@ -12,15 +12,20 @@ import pytest
 
 PACKAGES = [
     "zk_adapter",
+    "zk_adapter.serving",
     "zk_anyio",
+    "zk_anyio.testing",
     "zk_blocking",
+    "zk_blocking.testing",
     "zk_conformance",
+    "zk_pytest",
     "zk_sansio",
     "zk_sansio.client",
     "zk_sansio.recipes",
     "zk_sansio.session",
     "zk_sansio.wire",
     "zk_trio",
+    "zk_trio.testing",
 ]
 
 

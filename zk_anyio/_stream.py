@@ -7,7 +7,8 @@ something to read, so that no task has to run for a reply but the one that waits
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeAlias
 
 import anyio
 import anyio.lowlevel
@@ -18,7 +19,7 @@ from zk_sansio.session import Server
 
 from ._runtime import running_loop
 
-__all__ = ["Stream", "dial"]
+__all__ = ["Dialer", "Stream", "dial"]
 
 
 class Stream(Transport):
@@ -87,6 +88,10 @@ class Stream(Transport):
         if self.sock.fileno() != -1:
             anyio.notify_closing(self.sock)
             super().close()
+
+
+Dialer: TypeAlias = Callable[[Server, SocketOptions, TlsSource], Awaitable[Stream]]
+"""Opens connections: `dial`, or what takes its place in tests."""
 
 
 async def dial(server: Server, options: SocketOptions, tls: TlsSource) -> Stream:

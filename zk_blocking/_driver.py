@@ -24,7 +24,7 @@ from zk_sansio.session import Attempt, Dial, HostPort, Probe, Resolve, Session
 
 from ._bell import Bell, Poll, wait_for
 from ._runtime import BlockingRuntime, Waiter
-from ._stream import Stop, Stream, dial
+from ._stream import Dialer, Stop, Stream, dial
 
 __all__ = ["Driver", "ask", "resolve"]
 
@@ -70,14 +70,23 @@ class Driver:
         runtime: the one that the engine has.
         options: how to set sockets up.
         tls: None for plain connections.
+        dialer: opens connections in place of `dial`; None for `dial` itself.
     """
 
-    def __init__(self, engine: Engine, runtime: BlockingRuntime, options: SocketOptions, tls: TlsSource) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        runtime: BlockingRuntime,
+        options: SocketOptions,
+        tls: TlsSource,
+        dialer: Dialer | None = None,
+    ) -> None:
         self._engine = engine
         self._runtime = runtime
         self._mutex = runtime.mutex
         self._options = options
         self._tls = tls
+        self._dialer: Dialer = dial if dialer is None else dialer
         self._stream: Stream | None = None
         self._poll: Poll | None = None  # the leader's, of this stream
         self._leader: Waiter | None = None
@@ -258,7 +267,7 @@ class Driver:
 
     def _dial(self, session: Session, attempt: Dial, stop: Stop) -> None:
         try:
-            stream = dial(attempt.server, self._options, self._tls, attempt.deadline, stop)
+            stream = self._dialer(attempt.server, self._options, self._tls, attempt.deadline, stop)
         except (OSError, TlsError, InvalidRequestError) as failure:
             with self._mutex:
                 error = str(failure) if isinstance(failure, TimeoutError) else failure
@@ -276,7 +285,7 @@ class Driver:
         answer = b""
         failure: Exception | None = None
         try:
-            answer = ask(attempt, self._options, self._tls, stop)
+            answer = ask(attempt, self._options, self._tls, stop, self._dialer)
         except TimeoutError:
             pass
         except (OSError, TlsError, InvalidRequestError) as error:
@@ -470,10 +479,10 @@ def resolve(
     return found, errors
 
 
-def ask(attempt: Probe, options: SocketOptions, tls: TlsSource, stop: Stop) -> bytes:
+def ask(attempt: Probe, options: SocketOptions, tls: TlsSource, stop: Stop, dialer: Dialer | None = None) -> bytes:
     """Open a connection, send what the probe says, and read to the end, or as much as anybody would want."""
     deadline = attempt.deadline
-    stream = dial(attempt.server, options, tls, deadline, stop)
+    stream = (dialer or dial)(attempt.server, options, tls, deadline, stop)
     try:
         answer = b""
         if not stream.send(attempt.data):

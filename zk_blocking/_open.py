@@ -13,15 +13,16 @@ from zk_adapter import TlsSource, probes, server_to_ask
 from zk_sansio import Client as AsyncClient
 from zk_sansio.client import ClientSettings, Setup, SocketOptions, check_reply, prepare
 from zk_sansio.errors import CallTimeoutError, ConnectError, FourLetterError, LocalProtocolError, TlsError
+from zk_sansio.session import RandomSource
 
 from ._client import Client
 from ._driver import Driver, ask, resolve
 from ._interrupts import INTERRUPTS
 from ._runner import Runner
 from ._runtime import BlockingRuntime
-from ._stream import Stop
+from ._stream import Dialer, Stop
 
-__all__ = ["four_letter_word", "open_client"]
+__all__ = ["connected", "four_letter_word", "open_client"]
 
 
 def open_client(
@@ -43,16 +44,35 @@ def open_client(
         SessionExpiredError: when the scope is left: the session expired, and ``on_expiry`` is ``raise``.
         InvalidRequestError: a setting that makes no sense.
     """
+    return connected(hosts, ssl, settings)
+
+
+def connected(
+    hosts: str | Sequence[str],
+    tls: TlsSource,
+    settings: ClientSettings,
+    dialer: Dialer | None = None,
+    random: RandomSource | None = None,
+) -> AbstractContextManager[Client]:
+    """Make the scope of a client; the first three arguments are those of `open_client`.
+
+    Args:
+        hosts: the servers.
+        tls: None for plain connections.
+        settings: the user's.
+        dialer: opens connections; None for sockets to the hosts.
+        random: where shuffles and jitter come from; None for the system's.
+    """
     runtime = BlockingRuntime()
-    return _Scope(runtime, prepare(hosts, runtime, SystemRandom(), settings), ssl)
+    return _Scope(runtime, prepare(hosts, runtime, random or SystemRandom(), settings), tls, dialer)
 
 
 class _Scope(AbstractContextManager[Client]):
     """What `open_client` gives: entered once."""
 
-    def __init__(self, runtime: BlockingRuntime, setup: Setup, ssl: TlsSource) -> None:
+    def __init__(self, runtime: BlockingRuntime, setup: Setup, tls: TlsSource, dialer: Dialer | None) -> None:
         self._setup = setup
-        self._driver = Driver(setup.engine, runtime, setup.socket, ssl)
+        self._driver = Driver(setup.engine, runtime, setup.socket, tls, dialer)
         self._runner = Runner(runtime, self._driver, keep_session=setup.keep_session)
         self._entered = False
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeAlias
 
 from zk_adapter import TlsSource, Transport, Want, open_socket, tls_layer
 from zk_sansio.client import SocketOptions
@@ -13,7 +14,7 @@ from zk_sansio.session import Server
 
 from ._bell import wait_for
 
-__all__ = ["Stop", "Stream", "dial"]
+__all__ = ["Dialer", "Stop", "Stream", "dial"]
 
 
 class Stop:
@@ -67,6 +68,10 @@ class Stream(Transport):
                 if left <= 0 or stop.is_set:
                     raise TimeoutError("no connection in time")
                 _, ready = wait_for(left, stop.fd, self.sock.fileno(), readable=readable, writable=not readable)
+
+
+Dialer: TypeAlias = Callable[[Server, SocketOptions, TlsSource, float, Stop], Stream]
+"""Opens connections: `dial`, or what takes its place in tests."""
 
 
 def dial(server: Server, options: SocketOptions, tls: TlsSource, deadline: float, stop: Stop) -> Stream:

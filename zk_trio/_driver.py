@@ -17,7 +17,7 @@ from zk_sansio.errors import InvalidRequestError, TlsError
 from zk_sansio.session import Attempt, Dial, HostPort, Probe, Resolve, Session
 
 from ._runtime import TrioRuntime
-from ._stream import Stream, dial
+from ._stream import Dialer, Stream, dial
 
 __all__ = ["Driver", "resolve"]
 
@@ -30,13 +30,17 @@ class Driver(TaskDriver[Stream]):
         runtime: the one that the engine has; its ``flush`` and ``nudge`` become this driver's.
         options: how to set sockets up.
         tls: None for plain connections.
+        dialer: opens connections in place of `dial`; None for `dial` itself.
     """
 
-    def __init__(self, engine: Engine, runtime: TrioRuntime, options: SocketOptions, tls: TlsSource) -> None:
+    def __init__(
+        self, engine: Engine, runtime: TrioRuntime, options: SocketOptions, tls: TlsSource, dialer: Dialer | None = None
+    ) -> None:
         super().__init__(engine, runtime, trio.Event())
         self._runtime = runtime
         self._options = options
         self._tls = tls
+        self._dialer: Dialer = dial if dialer is None else dialer
 
     async def run(self) -> None:
         """Serve until the client is at its end; `end` it then, whatever this raises."""
@@ -76,7 +80,7 @@ class Driver(TaskDriver[Stream]):
         error: OSError | TlsError | InvalidRequestError | str = "no connection in time"
         with trio.move_on_at(attempt.deadline):
             try:
-                stream = await dial(attempt.server, self._options, self._tls)
+                stream = await self._dialer(attempt.server, self._options, self._tls)
             except (OSError, TlsError, InvalidRequestError) as failure:
                 error = failure
         now = trio.current_time()
@@ -91,7 +95,7 @@ class Driver(TaskDriver[Stream]):
         answer = b""
         with trio.move_on_at(attempt.deadline):
             try:
-                answer = await ask(attempt, self._options, self._tls)
+                answer = await ask(attempt, self._options, self._tls, self._dialer)
             except (OSError, TlsError, InvalidRequestError) as failure:
                 session.attempt_failed(attempt, failure, trio.current_time())
                 return
@@ -177,9 +181,9 @@ async def resolve(hosts: Sequence[HostPort], deadline: float) -> tuple[dict[Host
     return found, errors
 
 
-async def ask(attempt: Probe, options: SocketOptions, tls: TlsSource) -> bytes:
+async def ask(attempt: Probe, options: SocketOptions, tls: TlsSource, dialer: Dialer | None = None) -> bytes:
     """Open a connection, send what the probe says, and read to the end, or as much as anybody would want."""
-    stream = await dial(attempt.server, options, tls)
+    stream = await (dialer or dial)(attempt.server, options, tls)
     try:
         answer = b""
         if not stream.send(attempt.data):

@@ -13,11 +13,13 @@ from zk_adapter import TlsSource, plain_errors, probes, server_to_ask
 from zk_sansio.client import ClientSettings, Engine, SocketOptions, check_reply, prepare
 from zk_sansio.errors import ConnectError, FourLetterError, TlsError
 from zk_sansio.recipes import Client
+from zk_sansio.session import RandomSource
 
 from ._driver import Driver, ask, resolve
 from ._runtime import TrioRuntime
+from ._stream import Dialer
 
-__all__ = ["four_letter_word", "open_client"]
+__all__ = ["connected", "four_letter_word", "open_client"]
 
 
 @asynccontextmanager
@@ -41,11 +43,32 @@ async def open_client(
         SessionExpiredError: the session expired, and ``on_expiry`` is ``raise``; the body was cancelled.
         InvalidRequestError: a setting that makes no sense.
     """
+    async with connected(hosts, ssl, settings) as client:
+        yield client
+
+
+@asynccontextmanager
+async def connected(
+    hosts: str | Sequence[str],
+    tls: TlsSource,
+    settings: ClientSettings,
+    dialer: Dialer | None = None,
+    random: RandomSource | None = None,
+) -> AsyncIterator[Client]:
+    """Open a client; the first three arguments are those of `open_client`.
+
+    Args:
+        hosts: the servers.
+        tls: None for plain connections.
+        settings: the user's.
+        dialer: opens connections; None for sockets to the hosts.
+        random: where shuffles and jitter come from; None for the system's.
+    """
     runtime = TrioRuntime()
-    setup = prepare(hosts, runtime, SystemRandom(), settings)
+    setup = prepare(hosts, runtime, random or SystemRandom(), settings)
     engine = setup.engine
     client = Client(engine, setup.chroot, setup.retry, setup.while_suspended)
-    driver = Driver(engine, runtime, setup.socket, ssl)
+    driver = Driver(engine, runtime, setup.socket, tls, dialer)
     closing = False
     with plain_errors():
         async with trio.open_nursery() as nursery:

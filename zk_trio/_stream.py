@@ -6,7 +6,8 @@ faster in sequence than trio's own stream, and lets a caller send for itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeAlias
 
 import trio
 
@@ -14,7 +15,7 @@ from zk_adapter import TlsSource, Transport, Want, open_socket, tls_layer
 from zk_sansio.client import SocketOptions
 from zk_sansio.session import Server
 
-__all__ = ["Stream", "dial"]
+__all__ = ["Dialer", "Stream", "dial"]
 
 
 class Stream(Transport):
@@ -42,6 +43,10 @@ class Stream(Transport):
         if self.sock.fileno() != -1:
             trio.lowlevel.notify_closing(self.sock)
             super().close()
+
+
+Dialer: TypeAlias = Callable[[Server, SocketOptions, TlsSource], Awaitable[Stream]]
+"""Opens connections: `dial`, or what takes its place in tests."""
 
 
 async def dial(server: Server, options: SocketOptions, tls: TlsSource) -> Stream:
