@@ -8,6 +8,7 @@ functions and under ``if TYPE_CHECKING`` count like any other.
 from __future__ import annotations
 
 import ast
+import subprocess
 import sys
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -23,6 +24,9 @@ PARTS = "zk_adapter"
 """What all adapters need that does not wait."""
 
 ADAPTERS = ("zk_anyio", "zk_blocking", "zk_trio")
+
+PLUGIN = "zk_pytest"
+"""For tests of users; it stands on one adapter."""
 
 BASE = "base modules"
 """The modules at the top of zk_sansio: errors, paths, acl, tls, ..."""
@@ -78,6 +82,7 @@ THIRD_PARTY: Mapping[str, Collection[str]] = {
     "zk_adapter": (),
     "zk_anyio": ("anyio",),
     "zk_blocking": (),
+    "zk_pytest": ("pytest",),
     "zk_trio": ("trio",),
     "zk_trio.cli": ("trio", "cyclopts", "rich"),
 }
@@ -134,7 +139,7 @@ def breach(module: str, target: str, known: Collection[str]) -> str | None:
         return reason
     if top in sys.stdlib_module_names or top == CORE or top == module.split(".")[0]:
         return None
-    if top == PARTS and module.split(".")[0] in ADAPTERS:
+    if (top == PARTS and module.split(".")[0] in ADAPTERS) or (module == PLUGIN and top == "zk_blocking"):
         return None
     if top in (PARTS, *ADAPTERS):
         return "adapters are imported neither by the core nor by each other"
@@ -154,7 +159,7 @@ def breaches(module: str, is_package: bool, source: str, known: Collection[str])
 
 def find_modules() -> dict[str, Path]:
     modules = {}
-    for package in (CORE, PARTS, *ADAPTERS):
+    for package in (CORE, PARTS, *ADAPTERS, PLUGIN):
         for path in sorted((ROOT / package).rglob("*.py")):
             parts = path.relative_to(ROOT).with_suffix("").parts
             modules[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
@@ -171,8 +176,10 @@ def test_every_module_keeps_the_import_rule() -> None:
         "zk_sansio.client",
         "zk_sansio.recipes",
         *FRONT,
+        "zk_sansio.server",
         PARTS,
         *ADAPTERS,
+        PLUGIN,
     } <= set(modules)
     found = [
         line
@@ -305,3 +312,9 @@ def test_checker_reports(module: str, source: str, target: str) -> None:
 )
 def test_checker_accepts(module: str, source: str) -> None:
     assert check(module, source) == []
+
+
+@pytest.mark.parametrize("package", [*ADAPTERS, PLUGIN])
+def test_a_client_does_not_load_the_server(package: str) -> None:
+    code = f"import sys, {package}; assert 'zk_sansio.server' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
