@@ -469,3 +469,16 @@ def test_taken_and_adopted() -> None:
     assert new.restoration(0) == [SetWatches2(0, [], [], [], [], ["/a"])]
     assert old.take(*WatchKind) == [watchers[DATA], watchers[EXIST], watchers[CHILD]]
     assert len(old) == 0
+
+
+@pytest.mark.parametrize("kind", [PERSISTENT, RECURSIVE])
+def test_one_shots_are_derived_from_adopted_watches_before_there_is_a_connection(kind: WatchKind) -> None:
+    # What is submitted before the first connection goes out behind setWatches2; before 3.9 a one-shot watch of its own
+    # would take the place of the lasting one.
+    old, new = WatchTable(), WatchTable()
+    arm(old, "/a", kind)
+    new.adopt(old.take(kind))
+    once = Watcher("/a", DATA)
+    assert new.prepare(Exists("/a", True), once) == Exists("/a", False)
+    assert not new.settle(Exists("/a", False), once, 0, wanted=True)
+    assert once.armed

@@ -266,10 +266,7 @@ class WatchTable:
             relative_zxid: the last zxid seen when the connection was lost; what changed since fires at once.
             max_request: bytes that a request may have; each has one watch at least.
         """
-        recursive = self._tables[WatchKind.RECURSIVE]
-        plain = [path for path in self._tables[WatchKind.PERSISTENT] if path not in recursive]
-        self._held = {path: {AddWatchMode.PERSISTENT} for path in plain}
-        self._held |= {path: {AddWatchMode.PERSISTENT_RECURSIVE} for path in recursive}
+        plain, recursive = self._hold_lasting()
         # Lasting ones last: before 3.9 the latest mode of a path wins.
         batches: list[list[list[str]]] = []
         room = 0
@@ -307,9 +304,21 @@ class WatchTable:
         return taken
 
     def adopt(self, watchers: Sequence[Watcher]) -> None:
-        """Take lasting watchers over from a session that is over; the next restoration sets them."""
+        """Take lasting watchers over from a session that is over; the next restoration sets them.
+
+        They count as set from now on, since whatever is submitted before that is sent behind it.
+        """
         for watcher in watchers:
             self._add(watcher)
+        self._hold_lasting()
+
+    def _hold_lasting(self) -> tuple[list[str], list[str]]:
+        """Note which lasting watches the server holds as soon as there is a connection: persistent, recursive."""
+        recursive = list(self._tables[WatchKind.RECURSIVE])
+        plain = [path for path in self._tables[WatchKind.PERSISTENT] if path not in self._tables[WatchKind.RECURSIVE]]
+        self._held = {path: {AddWatchMode.PERSISTENT} for path in plain}
+        self._held |= {path: {AddWatchMode.PERSISTENT_RECURSIVE} for path in recursive}
+        return plain, recursive
 
 
 def _mode(request: Request[Any]) -> AddWatchMode | None:
