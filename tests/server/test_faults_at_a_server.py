@@ -384,3 +384,16 @@ def test_a_stopped_server_forgets_its_links() -> None:
     world.settle()
     assert world.made == []
     assert world.faults.next_timeout() == math.inf
+
+
+def test_faults_of_the_past_are_forgotten() -> None:
+    world = World()
+    faults = Faults()
+    connection = world.ensemble.servers[0].accept(world.now, faults=faults)
+    assert connection is not None
+    faults.delay(0.5)
+    connection.receive_data(b"\0", world.now)
+    connection.close()
+    world.ensemble.forget(faults)
+    faults.heal()
+    assert world.ensemble.next_timeout() == math.inf

@@ -245,3 +245,21 @@ def test_who_am_i() -> None:
     client = World().client(address="10.1.2.3")
     entry = ustring("ip") + ustring("10.1.2.3")
     assert client.raw(OpCode.WHO_AM_I).body == vector([entry])
+
+
+def test_a_multi_read_that_asks_for_too_much_is_refused() -> None:
+    client = World().client()
+    client.do(Create("/large", bytes(1_000_000)))
+    assert client.code(MultiRead([GetData("/large")] * 70)) == -5
+    assert client.do(Exists("/large")).data_length == 1_000_000
+
+
+def test_what_a_large_request_lacks() -> None:
+    client = World().client()
+    assert client.connection.missing == 0
+    frame = Create("/large", bytes(500_000)).encode(1)
+    client.feed(frame[:100_000])
+    assert client.connection.missing == len(frame) - 100_000
+    client.feed(frame[100_000:])
+    assert client.connection.missing == 0
+    assert client.receive()[0].code == 0

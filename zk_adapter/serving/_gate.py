@@ -94,7 +94,7 @@ class Gate:
 
     @property
     def opcodes(self) -> list[int]:
-        """The opcodes of the requests that have arrived."""
+        """The opcodes of the latest requests that have arrived; ten thousand at most."""
         return self._faults.opcodes
 
     @property

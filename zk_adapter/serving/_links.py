@@ -68,8 +68,9 @@ def feed(connection: Connection, data: bytes, now: float, take: Callable[[bytes]
     answers: list[bytes] = []
     held = at = 0
     while at < size and not connection.closed and connection.outstanding <= MOST_OUTSTANDING:
-        connection.receive_data(data[at : at + _PIECE], now)
-        at += _PIECE
+        piece = max(_PIECE, connection.missing)
+        connection.receive_data(data[at : at + piece], now)
+        at += piece
         if answer := connection.data_to_send():
             answers.append(answer)
             held += len(answer)

@@ -144,6 +144,7 @@ class ServedEnsemble(ABC, Generic[G]):
                 if its is gate:
                     link.hang_up()
                     link.connection.close()  # at once, whatever faults hold back
+            self.ensemble.forget(gate._faults)
 
     def _close(self) -> None:
         """Hang up on everybody, and listen no more."""

@@ -165,6 +165,12 @@ class Connection:
         """How many requests have no reply yet."""
         return len(self._waiting) + self.blocked
 
+    @property
+    def missing(self) -> int:
+        """How many bytes a large request that has begun still lacks, as far as is known; 0 if there is none."""
+        buffer = self._decoder.buffer
+        return 0 if buffer is None else len(buffer)
+
     # --- bytes
 
     def receive_data(self, data: bytes, now: float) -> None:

@@ -135,6 +135,10 @@ class Ensemble:
         """Keep the time for these faults, too."""
         self._faults[faults] = None
 
+    def forget(self, faults: Faults) -> None:
+        """These faults have no connection any more, and will have none."""
+        self._faults.pop(faults, None)
+
     def _cleanup_due(self) -> float:
         return next_tick(self._cleaned, self.options.cleanup_interval)
 

@@ -46,11 +46,11 @@ class Faults:
     @property
     def requests(self) -> int:
         """How many requests have reached the server's door, handshakes not counted."""
-        return len(self._network.opcodes)
+        return self._network.requests
 
     @property
     def opcodes(self) -> list[int]:
-        """The opcodes of the requests that have reached the server's door, in order."""
+        """The opcodes of the latest requests that have reached the server's door, in order; ten thousand at most."""
         return list(self._network.opcodes)
 
     @property

@@ -18,6 +18,7 @@ from ..wire import XID_NOTIFICATION, Frame, OpCode
 
 __all__ = ["Link", "Network", "Port", "Stage", "Trap", "Way"]
 
+_MOST_OPCODES = 10_000
 _REQUEST_HEADER = struct.Struct(">ii")  # xid, opcode
 _REPLY_HEADER = struct.Struct(">ii")  # length, xid
 
@@ -104,7 +105,8 @@ class Network:
         to_server: the way of the requests.
         to_client: the way of all that the server sends.
         traps: those armed, oldest first.
-        opcodes: of the requests that have come to the server's door.
+        opcodes: of the latest requests that have come to the server's door.
+        requests: how many have come there.
         cuts: how many connections traps have ended.
         now: the latest time it was told.
         links: those of open connections, oldest first.
@@ -114,7 +116,8 @@ class Network:
     to_server: Way = field(default_factory=Way)
     to_client: Way = field(default_factory=Way)
     traps: list[Trap] = field(default_factory=list)
-    opcodes: list[int] = field(default_factory=list)
+    opcodes: deque[int] = field(default_factory=lambda: deque(maxlen=_MOST_OPCODES))
+    requests: int = 0
     cuts: int = 0
     now: float = -math.inf
     links: dict[Link, None] = field(default_factory=dict)
@@ -331,6 +334,7 @@ class Link:
         op: int | None = None
         if index and len(frame) >= _REQUEST_HEADER.size:
             op = _REQUEST_HEADER.unpack_from(frame)[1]
+            self._network.requests += 1
             self._network.opcodes.append(op)
         trap = self._network.spring(index, op)
         if trap is not None:

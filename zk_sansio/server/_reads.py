@@ -9,6 +9,7 @@ from ..acl import Id
 from ..errors import ErrorCode, RemoteProtocolError
 from ..wire import (
     DECODE_ERRORS,
+    DEFAULT_MAX_REPLY,
     AddWatch,
     AddWatchMode,
     CheckWatches,
@@ -164,12 +165,16 @@ def _multi_read(reader: Reader, frame: Frame) -> bytes:
         Multi.parse(frame, 8)
         raise RefusedError(ErrorCode.MARSHALLING_ERROR, Multi().encode_reply([])) from None
     results: list[Any] = []
+    size = 0
     for op in request.ops:
         try:
             node = _node(reader, op.target or "")
         except RefusedError as refused:
             results.append(Failed(refused.code))
         else:
+            size += len(node.data or b"")
+            if size > DEFAULT_MAX_REPLY:  # a real server would try; no client takes it
+                raise RemoteProtocolError("one request asks for too much")
             results.append(list(node.children) if isinstance(op, GetChildren) else Znode(node.data, node.stat))
     return request.encode_reply(results)
 

@@ -146,6 +146,8 @@ class Orphans:
         if self._suspects:
             # This server may be behind, and not know yet what another one has carried out.
             self._send(Sync("/"), self._synced)
+        else:
+            self._stale = False  # no sync will say so
         for suspect in list(self._suspects):
             request = Exists(suspect.path) if suspect.tag is None else GetChildren(parent(suspect.path))
             self._send(request, partial(self._looked, suspect))
