@@ -17,7 +17,7 @@ import pytest
 
 import zk_sansio
 import zk_trio
-from tests.support.servers import ZooKeeperServer
+from tests.support.servers import AnyServer
 from tests.support.snippets import PAGES, ROOT, Page, find_blocks
 from zk_sansio.session import ConnectionState, SessionInput, SessionState
 
@@ -37,9 +37,8 @@ def extension(name: str) -> ModuleType:
 # --- snippets
 
 
-@pytest.mark.server
 @pytest.mark.parametrize("page", WITH_CODE, ids=str)
-def test_snippets_run(page: Page, server: ZooKeeperServer, root: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_snippets_run(page: Page, server: AnyServer, root: str, capsys: pytest.CaptureFixture[str]) -> None:
     page.run_programs(server.hosts, root, lambda: capsys.readouterr().out)
     page.run_coroutine(server.hosts, root)
 

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from tests.support.proxy import ChaosProxy
-from tests.support.servers import HOST, ZooKeeperServer
+from tests.support.servers import HOST, AnyServer
 from zk_sansio.errors import NoNodeError
 from zk_sansio.session import Attempt, Call, Session, SessionOptions, SessionState, StateChanged, parse_hosts
 from zk_sansio.wire import Create, CreateMode, GetData, OpCode
@@ -65,8 +65,7 @@ def test_demo_needs_no_java() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.server
-def test_demo_with_servers_that_run_already(server: ZooKeeperServer, root: str) -> None:
+def test_demo_with_servers_that_run_already(server: AnyServer, root: str) -> None:
     done = run_demo(ZK_HOSTS=server.hosts + root)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "6. Left out: a crash of the server" in done.stdout
@@ -113,8 +112,7 @@ def test_demo_that_is_stopped_ends_at_once(number: signal.Signals) -> None:
 # --- the state machine by hand
 
 
-@pytest.mark.server
-def test_sans_io(server: ZooKeeperServer, root: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_sans_io(server: AnyServer, root: str, capsys: pytest.CaptureFixture[str]) -> None:
     with server.raw() as client:
         client.create(f"{root}/one")
         client.create(f"{root}/two")
@@ -179,8 +177,7 @@ def test_embedded_with_a_server_of_its_own() -> None:
     check_embedded(run_embedded())
 
 
-@pytest.mark.server
-def test_embedded_with_servers_that_run_already(server: ZooKeeperServer, root: str) -> None:
+def test_embedded_with_servers_that_run_already(server: AnyServer, root: str) -> None:
     check_embedded(run_embedded(ZK_HOSTS=server.hosts + root), root)
     check_embedded(run_embedded(f"localhost:{server.port}{root}", ZK_HOSTS="unused"), root)
     with server.raw() as client:
@@ -204,11 +201,10 @@ def check_embedded(printed: str, root: str = "") -> None:
         assert re.fullmatch(pattern, line), printed
 
 
-@pytest.mark.server
 @pytest.mark.parametrize("op", [OpCode.CREATE, OpCode.GET_DATA, OpCode.SET_DATA, OpCode.CLOSE_SESSION])
 @pytest.mark.parametrize("stage", ["before_request", "after_request", "before_reply"])
 def test_embedded_when_the_connection_is_cut(
-    stage: str, op: OpCode, proxy: ChaosProxy, server: ZooKeeperServer, root: str, capsys: pytest.CaptureFixture[str]
+    stage: str, op: OpCode, proxy: ChaosProxy, server: AnyServer, root: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     getattr(proxy, f"cut_{stage}")(op=op)
     example("embedded").main(proxy.hosts + root)
@@ -224,7 +220,6 @@ class Narrow(socket.socket):
         self.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
 
 
-@pytest.mark.server
 @pytest.mark.parametrize("silently", [False, True])
 def test_embedded_when_the_server_goes_away_and_returns(
     silently: bool, proxy: ChaosProxy, root: str, monkeypatch: pytest.MonkeyPatch
@@ -285,7 +280,6 @@ def nobody_accepts() -> Iterator[int]:
         yield port
 
 
-@pytest.mark.server
 def test_embedded_and_servers_that_cannot_be_reached(
     proxy: ChaosProxy, root: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -328,9 +322,8 @@ CHANGES = [
 ]
 
 
-@pytest.mark.server
 @pytest.mark.parametrize("adapter", ["trio", "anyio", "blocking"])
-def test_configuration(adapter: str, server: ZooKeeperServer, root: str) -> None:
+def test_configuration(adapter: str, server: AnyServer, root: str) -> None:
     command = [sys.executable, str(EXAMPLES / f"configuration_{adapter}.py")]
     where = environment(ZK_HOSTS=server.hosts + root)
     done = subprocess.run(command, env=where, capture_output=True, text=True, check=False, timeout=60)
@@ -346,7 +339,6 @@ def test_configuration(adapter: str, server: ZooKeeperServer, root: str) -> None
         assert client.children(root) == []
 
 
-@pytest.mark.server
 def test_configuration_with_a_server_of_its_own() -> None:
     command = [sys.executable, str(EXAMPLES / "configuration_blocking.py")]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False, timeout=90)

@@ -14,7 +14,7 @@ import zk_anyio
 from tests.anyio.runs import CREATE, DELETE, GET, TRIO, Backend, How, interrupted, obeying, peer, until
 from tests.support.peer import CLOSE_SESSION, ScriptedListener, string
 from tests.support.raw import RawClient
-from tests.support.servers import ZooKeeperServer
+from tests.support.servers import AnyServer
 from zk_anyio import Client, ClosedError, SessionState
 from zk_anyio._runtime import AsyncioRuntime
 from zk_sansio.session import Call, Waitable
@@ -24,9 +24,8 @@ def ways(backend: Backend) -> list[How]:
     return [How.SCOPE] if backend is TRIO else list(How)
 
 
-@pytest.mark.server
 def test_the_whole_scope_is_cancelled_at_each_await(
-    backend: Backend, server: ZooKeeperServer, root: str, witness: RawClient
+    backend: Backend, server: AnyServer, root: str, witness: RawClient
 ) -> None:
     """What was made is gone at once, not when the session of 10 s expires: its end was sent, whatever happened."""
 
@@ -52,10 +51,9 @@ def test_the_whole_scope_is_cancelled_at_each_await(
         assert monotonic() - started < 8, "something waits for nobody"
 
 
-@pytest.mark.server
 @pytest.mark.parametrize("how", How)
 def test_calls_are_cancelled_at_each_await(
-    loop: Backend, server: ZooKeeperServer, root: str, witness: RawClient, how: How
+    loop: Backend, server: AnyServer, root: str, witness: RawClient, how: How
 ) -> None:
     made: set[str] = set()
 

@@ -18,7 +18,7 @@ import zk_anyio
 import zk_trio
 from tests.anyio.runs import Backend, obey, obeying, peer
 from tests.support.peer import ScriptedListener
-from tests.support.servers import ZooKeeperServer
+from tests.support.servers import AnyServer
 from zk_anyio import ConnectError, FourLetterError, InvalidRequestError, SessionState
 from zk_anyio._driver import resolve
 from zk_sansio.session import HostPort
@@ -143,8 +143,7 @@ def test_names_are_looked_up_side_by_side(backend: Backend, monkeypatch: pytest.
     backend.run(main)
 
 
-@pytest.mark.server
-def test_a_real_name(backend: Backend, server: ZooKeeperServer) -> None:
+def test_a_real_name(backend: Backend, server: AnyServer) -> None:
     async def main() -> None:
         async with zk_anyio.open_client(f"localhost:{server.port}") as client:
             assert await client.exists("/") is not None
@@ -163,8 +162,7 @@ def test_a_name_that_is_none(backend: Backend) -> None:
 # --- four-letter words
 
 
-@pytest.mark.server
-def test_four_letter_words(backend: Backend, server: ZooKeeperServer) -> None:
+def test_four_letter_words(backend: Backend, server: AnyServer) -> None:
     async def main() -> None:
         assert await zk_anyio.four_letter_word(server.hosts, "ruok") == "imok"
         with pytest.raises(FourLetterError):

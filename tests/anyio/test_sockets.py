@@ -21,9 +21,8 @@ import zk_anyio
 from tests.anyio.runs import GET, SET, Backend, obey, obeying, peer
 from tests.conftest import Shared
 from tests.support.certificates import Certificates
-from tests.support.leaks import children
 from tests.support.peer import CLOSE_SESSION, ScriptedListener, ScriptedServer, buffer, stat
-from tests.support.servers import ZooKeeperServer
+from tests.support.servers import AnyServer, ZooKeeperServer
 from tests.support.settings import Options
 from zk_anyio import Client, ConnectError, RetryPolicy, SessionState, SocketOptions
 from zk_anyio._stream import Stream
@@ -35,9 +34,7 @@ LARGE = bytes(range(256)) * 4_000  # nearly 1 MB, the most that servers take
 @pytest.fixture(scope="module")
 def tls(shared: Shared, certificates: Certificates) -> Iterator[ZooKeeperServer]:
     """A server with TLS that demands client certificates."""
-    before = children()
-    with ZooKeeperServer(Options(certificates=certificates)) as server:
-        shared.children |= children() - before
+    with shared.open(ZooKeeperServer(Options(certificates=certificates))) as server:
         yield server
 
 
@@ -51,8 +48,7 @@ async def reach(client: Client, wanted: SessionState) -> None:
 # --- large and many
 
 
-@pytest.mark.server
-def test_large_values(backend: Backend, server: ZooKeeperServer, root: str) -> None:
+def test_large_values(backend: Backend, server: AnyServer, root: str) -> None:
     async def main() -> None:
         async with zk_anyio.open_client(server.hosts) as client:
             await client.set(root, LARGE)
@@ -62,7 +58,7 @@ def test_large_values(backend: Backend, server: ZooKeeperServer, root: str) -> N
     backend.run(main)
 
 
-@pytest.mark.server
+@pytest.mark.server("TLS")
 def test_large_values_over_tls(
     backend: Backend, tls: ZooKeeperServer, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,10 +6,8 @@ import json
 import subprocess
 import sys
 
-import pytest
-
 from tests.blocking.tools import REPOSITORY
-from tests.support.servers import ZooKeeperServer
+from tests.support.servers import AnyServer
 
 PROGRAM = """
 import sys
@@ -64,6 +62,5 @@ def test_importing() -> None:
     assert run() == [["zk_adapter", "zk_blocking", "zk_sansio"], []]
 
 
-@pytest.mark.server
-def test_working(server: ZooKeeperServer, root: str) -> None:
+def test_working(server: AnyServer, root: str) -> None:
     assert run(server.hosts, root) == [["zk_adapter", "zk_blocking", "zk_sansio"], []]

@@ -9,10 +9,8 @@ import pytest
 from tests.blocking.tools import quiet, refusing, script
 from tests.support.proxy import ChaosProxy
 from tests.support.raw import RawClient
-from tests.support.servers import ZooKeeperServer
+from tests.support.servers import AnyServer
 from tests.support.waiting import eventually
-
-pytestmark = pytest.mark.server
 
 OPEN = """
 scope = zk.open_client(hosts + root, session_timeout=60)
@@ -110,7 +108,7 @@ with zk.open_client(hosts + root, session_timeout=60) as client:
 
 
 @pytest.mark.parametrize("name", ENDS)
-def test_ends(server: ZooKeeperServer, root: str, witness: RawClient, name: str) -> None:
+def test_ends(server: AnyServer, root: str, witness: RawClient, name: str) -> None:
     """The session is ended, too: what is ephemeral does not wait for its timeout of a minute."""
     began = time.monotonic()
     quiet(script(ENDS[name], server.hosts, root))
@@ -118,7 +116,7 @@ def test_ends(server: ZooKeeperServer, root: str, witness: RawClient, name: str)
     eventually(lambda: witness.exists(f"{root}/mine") is None, 5)
 
 
-def test_a_session_that_is_to_be_kept_is_kept(server: ZooKeeperServer, root: str, witness: RawClient) -> None:
+def test_a_session_that_is_to_be_kept_is_kept(server: AnyServer, root: str, witness: RawClient) -> None:
     text = OPEN.replace("session_timeout=60", "session_timeout=3, keep_session=True")
     for end in ("", "del client, scope; gc.collect()", "scope.__exit__(None, None, None)"):
         quiet(script(text + end, server.hosts, root))
@@ -127,7 +125,7 @@ def test_a_session_that_is_to_be_kept_is_kept(server: ZooKeeperServer, root: str
         witness.delete(f"{root}/mine")
 
 
-def test_exit_codes(server: ZooKeeperServer, root: str, witness: RawClient) -> None:
+def test_exit_codes(server: AnyServer, root: str, witness: RawClient) -> None:
     done = script(OPEN + "sys.exit(3)", server.hosts, root)
     assert (done.returncode, done.stdout, done.stderr) == (3, "", "")
     done = script("with zk.open_client(hosts + root) as client: sys.exit(4)", server.hosts, root)

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.blocking.tools import script
-from tests.support.servers import ZooKeeperServer
-
-pytestmark = pytest.mark.server
+from tests.support.servers import AnyServer
 
 PARENT = """
 def check(condition, what):
@@ -28,12 +24,12 @@ def refused(call, *arguments):
 """
 
 
-def good(text: str, server: ZooKeeperServer, root: str) -> None:
+def good(text: str, server: AnyServer, root: str) -> None:
     done = script(PARENT + text, server.hosts, root)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_every_call_of_the_child_is_refused(server: ZooKeeperServer, root: str) -> None:
+def test_every_call_of_the_child_is_refused(server: AnyServer, root: str) -> None:
     """While other threads of the parent lead, follow and hold the mutex, or not; the parent goes on."""
     good(
         """
@@ -96,7 +92,7 @@ if pid == 0:
     )
 
 
-def test_the_child_leaves_all_scopes_by_an_exception(server: ZooKeeperServer, root: str) -> None:
+def test_the_child_leaves_all_scopes_by_an_exception(server: AnyServer, root: str) -> None:
     good(
         """
 class Away(Exception):
@@ -128,7 +124,7 @@ except Away:
     )
 
 
-def test_the_child_drops_what_it_has(server: ZooKeeperServer, root: str) -> None:
+def test_the_child_drops_what_it_has(server: AnyServer, root: str) -> None:
     good(
         """
 scope = zk.open_client(hosts + root)
@@ -151,7 +147,7 @@ scope.__exit__(None, None, None)
     )
 
 
-def test_the_child_opens_a_client_of_its_own(server: ZooKeeperServer, root: str) -> None:
+def test_the_child_opens_a_client_of_its_own(server: AnyServer, root: str) -> None:
     """Also when it was forked by a thread that is not the main one; then that is the main thread of the child."""
     good(
         """
@@ -193,7 +189,7 @@ with zk.open_client(hosts + root) as client:
     )
 
 
-def test_the_parents_main_thread_was_in_a_call(server: ZooKeeperServer, root: str) -> None:
+def test_the_parents_main_thread_was_in_a_call(server: AnyServer, root: str) -> None:
     """The child is not: an interrupt is not held back there for ever."""
     good(
         """
@@ -222,7 +218,7 @@ with zk.open_client(hosts + root) as client:
     )
 
 
-def test_multiprocessing(server: ZooKeeperServer, root: str) -> None:
+def test_multiprocessing(server: AnyServer, root: str) -> None:
     good(
         """
 import multiprocessing
@@ -254,7 +250,7 @@ if __name__ == "__main__":
     )
 
 
-def test_while_there_is_no_connection(server: ZooKeeperServer, root: str) -> None:
+def test_while_there_is_no_connection(server: AnyServer, root: str) -> None:
     """Attempts under way are the parent's, too."""
     good(
         """

@@ -18,7 +18,7 @@ import zk_blocking as zk
 from tests.blocking.tools import Background, Peer, Played, driver_of, refusing, runtime_of
 from tests.support.proxy import ChaosProxy
 from tests.support.raw import RawClient
-from tests.support.servers import ZooKeeperServer
+from tests.support.servers import AnyServer
 from tests.support.waiting import eventually
 from zk_blocking import Client
 
@@ -35,8 +35,7 @@ def keeper_of(client: Client) -> threading.Thread:
     return driver_of(client)._keeper
 
 
-@pytest.mark.server
-def test_a_client_that_is_dropped(server: ZooKeeperServer, root: str, witness: RawClient) -> None:
+def test_a_client_that_is_dropped(server: AnyServer, root: str, witness: RawClient) -> None:
     scope = zk.open_client(server.hosts + root, session_timeout=60)
     client = scope.__enter__()
     client.create("/mine", ephemeral=True)
@@ -52,8 +51,7 @@ def test_a_client_that_is_dropped(server: ZooKeeperServer, root: str, witness: R
     eventually(lambda: witness.exists(f"{root}/mine") is None, 2)
 
 
-@pytest.mark.server
-def test_a_session_that_is_to_be_kept(server: ZooKeeperServer, root: str, witness: RawClient) -> None:
+def test_a_session_that_is_to_be_kept(server: AnyServer, root: str, witness: RawClient) -> None:
     scope = zk.open_client(server.hosts + root, session_timeout=2, keep_session=True)
     client = scope.__enter__()
     client.create("/mine", ephemeral=True)
@@ -111,7 +109,6 @@ def test_while_there_is_no_connection(moment: str, monkeypatch: pytest.MonkeyPat
         goes_on.set()
 
 
-@pytest.mark.server
 def test_behind_a_black_hole(proxy: ChaosProxy, root: str) -> None:
     scope = zk.open_client(proxy.hosts + root)
     client = scope.__enter__()
@@ -123,8 +120,7 @@ def test_behind_a_black_hole(proxy: ChaosProxy, root: str) -> None:
     ended(keeper)
 
 
-@pytest.mark.server
-def test_in_a_cycle(server: ZooKeeperServer, root: str) -> None:
+def test_in_a_cycle(server: AnyServer, root: str) -> None:
     class Node:
         me: Node
         what: object
@@ -138,8 +134,7 @@ def test_in_a_cycle(server: ZooKeeperServer, root: str) -> None:
     ended(keeper)
 
 
-@pytest.mark.server
-def test_what_a_client_has_made_keeps_it_alive(server: ZooKeeperServer, root: str) -> None:
+def test_what_a_client_has_made_keeps_it_alive(server: AnyServer, root: str) -> None:
     makers: list[Callable[[Client], Any]] = [
         lambda client: client.lock("/lock"),
         lambda client: client.lock("/lock").try_acquire(),
@@ -173,8 +168,7 @@ def driver_of_keeper_stopped(keeper: threading.Thread) -> bool:
     return not keeper.is_alive()
 
 
-@pytest.mark.server
-def test_scopes_that_are_dropped(server: ZooKeeperServer, root: str, witness: RawClient) -> None:
+def test_scopes_that_are_dropped(server: AnyServer, root: str, witness: RawClient) -> None:
     """They were entered and never left: what they hold lasts as long as the client, and goes with it."""
     with zk.open_client(server.hosts + root) as client:
         client.watch("/").__enter__()
@@ -190,9 +184,8 @@ def test_scopes_that_are_dropped(server: ZooKeeperServer, root: str, witness: Ra
     assert witness.children(f"{root}/lock") == witness.children(f"{root}/other") == []
 
 
-@pytest.mark.server
 def test_a_walk_that_is_dropped_in_a_call_or_in_the_keeper(
-    server: ZooKeeperServer, root: str, monkeypatch: pytest.MonkeyPatch
+    server: AnyServer, root: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The garbage collector comes at any time, in any thread: also where the mutex is held."""
     with zk.open_client(server.hosts + root) as client:
@@ -230,7 +223,6 @@ def test_a_walk_that_is_dropped_in_a_call_or_in_the_keeper(
             walks.pop()
 
 
-@pytest.mark.server
 def test_who_calls_from_the_keeper_is_told(proxy: ChaosProxy, root: str) -> None:
     """As a finalizer of the user's, or a handler of the log, may do: an error is better than a deadlock."""
     errors: list[BaseException] = []
@@ -257,8 +249,7 @@ def test_who_calls_from_the_keeper_is_told(proxy: ChaosProxy, root: str) -> None
         assert client.get("/", timeout=10).data == b""
 
 
-@pytest.mark.server
-def test_dropped_while_a_thread_waits(server: ZooKeeperServer, root: str) -> None:
+def test_dropped_while_a_thread_waits(server: AnyServer, root: str) -> None:
     """A call keeps the client alive until it is done."""
     scope = zk.open_client(server.hosts + root)
     client = scope.__enter__()

@@ -29,18 +29,17 @@ from tests.blocking.tools import (
 )
 from tests.support.proxy import ChaosProxy
 from tests.support.raw import EPHEMERAL, RawClient
-from tests.support.servers import ZooKeeperServer
+from tests.support.servers import AnyServer
 from tests.support.waiting import eventually
 from zk_blocking import Client
 from zk_blocking._interrupts import INTERRUPTS, Interrupts
 from zk_blocking._runtime import BlockingRuntime, Waiter
 
-WITH_SERVER = pytest.mark.server
 DELETE, EXISTS = 2, 3
 
 
 @pytest.fixture
-def client(server: ZooKeeperServer, root: str) -> Iterator[Client]:
+def client(server: AnyServer, root: str) -> Iterator[Client]:
     with zk.open_client(server.hosts + root) as opened:
         yield opened
 
@@ -55,7 +54,6 @@ def usable(client: Client) -> None:
 # --- where it comes
 
 
-@WITH_SERVER
 def test_in_a_call_that_waits(proxy: ChaosProxy, root: str, witness: RawClient) -> None:
     with zk.open_client(proxy.hosts + root) as client:
         proxy.black_hole("replies")
@@ -70,7 +68,6 @@ def test_in_a_call_that_waits(proxy: ChaosProxy, root: str, witness: RawClient) 
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-@WITH_SERVER
 def test_in_a_call_whose_reply_another_thread_reads(proxy: ChaosProxy, root: str) -> None:
     with zk.open_client(proxy.hosts + root) as client:
         proxy.black_hole("replies")
@@ -85,7 +82,6 @@ def test_in_a_call_whose_reply_another_thread_reads(proxy: ChaosProxy, root: str
         usable(client)
 
 
-@WITH_SERVER
 def test_while_iterating(client: Client) -> None:
     waits = False
     with client.watch("/") as outer:
@@ -101,7 +97,6 @@ def test_while_iterating(client: Client) -> None:
     usable(client)
 
 
-@WITH_SERVER
 @pytest.mark.parametrize("way", ["fired", "wait_for", "wait_until_gone", "states"])
 def test_while_waiting_for_something(client: Client, way: str) -> None:
     waits = False
@@ -123,7 +118,6 @@ def test_while_waiting_for_something(client: Client, way: str) -> None:
     assert not client.check_watches("/nothing")
 
 
-@WITH_SERVER
 def test_while_waiting_for_a_lock(client: Client, root: str, witness: RawClient) -> None:
     witness.create(f"{root}/lock")
     holder = witness.create(f"{root}/lock/lock-", flags=EPHEMERAL | 2)
@@ -142,7 +136,6 @@ def test_while_waiting_for_a_lock(client: Client, root: str, witness: RawClient)
         lock.check()
 
 
-@WITH_SERVER
 def test_while_the_lock_is_held(client: Client, root: str, witness: RawClient) -> None:
     with pytest.raises(KeyboardInterrupt):
         with client.lock("/lock"):
@@ -199,7 +192,6 @@ def test_while_a_name_is_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
         done.set()
 
 
-@WITH_SERVER
 def test_without_waiting_for_a_connection() -> None:
     """An interrupt while the scope is entered comes out even when nothing waits there."""
     with refusing() as hosts:
@@ -216,8 +208,7 @@ def test_without_waiting_for_a_connection() -> None:
                 scope.__enter__()
 
 
-@WITH_SERVER
-def test_in_the_body(server: ZooKeeperServer, root: str, witness: RawClient) -> None:
+def test_in_the_body(server: AnyServer, root: str, witness: RawClient) -> None:
     with pytest.raises(KeyboardInterrupt):
         with zk.open_client(server.hosts + root) as client:
             client.create("/mine", ephemeral=True)
@@ -226,7 +217,6 @@ def test_in_the_body(server: ZooKeeperServer, root: str, witness: RawClient) -> 
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-@WITH_SERVER
 def test_twice_while_closing(proxy: ChaosProxy, root: str) -> None:
     scope = zk.open_client(proxy.hosts + root, close_grace=0.3)
     client = scope.__enter__()
@@ -240,7 +230,6 @@ def test_twice_while_closing(proxy: ChaosProxy, root: str) -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-@WITH_SERVER
 def test_again_while_the_first_one_is_cleaned_up(proxy: ChaosProxy, root: str, witness: RawClient) -> None:
     """The second one waits until the lock's znode is away."""
     witness.create(f"{root}/lock")
@@ -263,7 +252,6 @@ def test_again_while_the_first_one_is_cleaned_up(proxy: ChaosProxy, root: str, w
         usable(client)
 
 
-@WITH_SERVER
 def test_between_entering_a_scope_and_its_body(client: Client, root: str, witness: RawClient) -> None:
     """It comes when the lock is held already, but nobody has been told: it is released again."""
     lock = client.lock("/lock")
@@ -319,7 +307,6 @@ class Shooter:
         self._thread.result()
 
 
-@WITH_SERVER
 def test_at_many_moments(client: Client, root: str, witness: RawClient) -> None:
     """Signals after delays that grow: before, in, between and behind calls. No answer may be somebody else's."""
     for number in range(10):
@@ -350,7 +337,6 @@ def test_at_many_moments(client: Client, root: str, witness: RawClient) -> None:
 # --- whose handler it is
 
 
-@WITH_SERVER
 def test_a_handler_of_the_users_own_is_left_alone(proxy: ChaosProxy, root: str) -> None:
     seen: list[int] = []
 
@@ -456,7 +442,6 @@ def guarded() -> Iterator[None]:
 # --- other signals
 
 
-@WITH_SERVER
 @pytest.mark.parametrize("leads", [True, False])
 def test_another_handler_that_raises(proxy: ChaosProxy, root: str, leads: bool) -> None:
     """SIGTERM as many programs treat it. It strikes where the call blocks, and what it breaks off is abandoned."""
@@ -483,7 +468,6 @@ def test_another_handler_that_raises(proxy: ChaosProxy, root: str, leads: bool) 
         signal.signal(signal.SIGTERM, before)
 
 
-@WITH_SERVER
 @pytest.mark.parametrize("leads", [True, False])
 def test_a_handler_cannot_make_calls_of_the_client_that_it_has_interrupted(
     proxy: ChaosProxy, root: str, leads: bool
@@ -528,8 +512,7 @@ with zk.open_client(hosts + root) as client:
 """
 
 
-@WITH_SERVER
-def test_a_program_ends_as_python_programs_do(server: ZooKeeperServer, root: str, witness: RawClient) -> None:
+def test_a_program_ends_as_python_programs_do(server: AnyServer, root: str, witness: RawClient) -> None:
     program = HEAD.format(repository=str(REPOSITORY)) + WAITING
     with subprocess.Popen(
         [sys.executable, "-X", "dev", "-c", program, server.hosts, root],

@@ -21,7 +21,7 @@ from tests.blocking.tools import GET, LIMIT, Background, Peer, Played, connected
 from tests.support.peer import PING, buffer, stat
 from tests.support.proxy import ChaosProxy
 from tests.support.raw import RawClient, expire
-from tests.support.servers import HOST, ZooKeeperServer
+from tests.support.servers import HOST, AnyServer
 from tests.support.waiting import eventually
 from zk_blocking import SessionState, SocketOptions, _driver
 from zk_blocking._bell import wait_for
@@ -55,7 +55,6 @@ def live(server: Played) -> None:
 # --- pings
 
 
-@pytest.mark.server
 def test_sessions_live_on(proxy: ChaosProxy, root: str, witness: RawClient) -> None:
     """While nobody calls; while one waits; while one waits and others call. All at once, for three timeouts."""
     settings: Any = {"session_timeout": 1.0, "on_expiry": "raise"}
@@ -86,8 +85,7 @@ def test_sessions_live_on(proxy: ChaosProxy, root: str, witness: RawClient) -> N
             assert thread.result().ephemeral_owner == 0
 
 
-@pytest.mark.server
-def test_a_black_hole_is_noticed_in_time(proxy: ChaosProxy, server: ZooKeeperServer, root: str) -> None:
+def test_a_black_hole_is_noticed_in_time(proxy: ChaosProxy, server: AnyServer, root: str) -> None:
     """With somebody who waits for a reply, and for whom nobody else would look at the clock."""
     with zk.open_client(proxy.hosts + root, session_timeout=1.0) as client:
         with client.states() as states:
@@ -127,8 +125,7 @@ def test_a_black_hole_is_noticed_in_time(proxy: ChaosProxy, server: ZooKeeperSer
         watching.result()
 
 
-@pytest.mark.server
-def test_an_expired_session_ends_the_scope(proxy: ChaosProxy, server: ZooKeeperServer, root: str) -> None:
+def test_an_expired_session_ends_the_scope(proxy: ChaosProxy, server: AnyServer, root: str) -> None:
     with pytest.raises(zk.SessionExpiredError):
         with zk.open_client(proxy.hosts + root, on_expiry="raise") as client:
             ticket = client.ticket
@@ -141,7 +138,6 @@ def test_an_expired_session_ends_the_scope(proxy: ChaosProxy, server: ZooKeeperS
                 client.get("/")
 
 
-@pytest.mark.server
 @pytest.mark.parametrize("way", ["cut", "reset"])
 def test_callers_wait_for_the_next_connection(proxy: ChaosProxy, root: str, way: str) -> None:
     with zk.open_client(proxy.hosts + root) as client:
@@ -160,7 +156,6 @@ def test_callers_wait_for_the_next_connection(proxy: ChaosProxy, root: str, way:
         assert proxy.connections == 2
 
 
-@pytest.mark.server
 def test_every_reply_may_be_the_last(proxy: ChaosProxy, root: str) -> None:
     """The connection is cut again and again while many threads call: reads are answered all the same."""
     with zk.open_client(proxy.hosts + root) as client:
@@ -188,8 +183,7 @@ def test_every_reply_may_be_the_last(proxy: ChaosProxy, root: str) -> None:
 TINY = SocketOptions(send_buffer=1)
 
 
-@pytest.mark.server
-def test_large_values(server: ZooKeeperServer, root: str) -> None:
+def test_large_values(server: AnyServer, root: str) -> None:
     value = bytes(range(256)) * 4000
     with zk.open_client(server.hosts + root) as client:
         client.set("/", value)

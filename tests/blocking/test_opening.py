@@ -19,7 +19,7 @@ import zk_blocking as zk
 from tests.blocking.tools import Background, Peer, Played, blocked, descriptors, driver_of, refusing, signals
 from tests.support.peer import PASSWORD, buffer
 from tests.support.proxy import ChaosProxy
-from tests.support.servers import HOST, ZooKeeperServer
+from tests.support.servers import HOST, AnyServer
 from tests.support.waiting import eventually
 from zk_blocking import ConnectError, FourLetterError, SocketOptions, four_letter_word
 from zk_blocking._driver import Driver, ask, resolve
@@ -274,18 +274,15 @@ def test_a_bug_in_what_makes_the_context(monkeypatch: pytest.MonkeyPatch) -> Non
         assert [type(each) for each in reported] == [ZeroDivisionError]
 
 
-@pytest.mark.server
-def test_credentials_that_are_refused(server: ZooKeeperServer) -> None:
+def test_credentials_that_are_refused(server: AnyServer) -> None:
     fails(server.hosts, zk.AuthFailedError, auth=[("no-such-scheme", "x")], open_timeout=5)
 
 
-@pytest.mark.server
-def test_a_session_that_is_over(server: ZooKeeperServer) -> None:
+def test_a_session_that_is_over(server: AnyServer) -> None:
     ticket = zk.SessionTicket(session_id=0x1234, password=bytes(16), last_zxid=0)
     fails(server.hosts, zk.SessionExpiredError, ticket=ticket, open_timeout=5)
 
 
-@pytest.mark.server
 def test_opening_without_waiting(proxy: ChaosProxy, root: str) -> None:
     with zk.open_client(proxy.hosts + root, open_timeout=0) as client:
         assert client.get("/", timeout=10).data == b""
@@ -348,8 +345,7 @@ def test_a_read_only_server_is_left_for_a_better_one() -> None:
 # --- four-letter words
 
 
-@pytest.mark.server
-def test_four_letter_words(server: ZooKeeperServer) -> None:
+def test_four_letter_words(server: AnyServer) -> None:
     assert four_letter_word(server.hosts, "ruok") == "imok"
     assert "Mode: standalone" in four_letter_word(server.hosts, "srvr")
     assert "zk_version" in four_letter_word(f"localhost:{server.port}", "mntr", socket=SocketOptions(nodelay=False))

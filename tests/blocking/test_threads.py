@@ -16,7 +16,7 @@ from tests.blocking.tools import GET, Background, Peer, Played, blocked, driver_
 from tests.support.peer import CREATED, DATA_CHANGED, Request, buffer, stat
 from tests.support.proxy import ChaosProxy
 from tests.support.raw import RawClient
-from tests.support.servers import ZooKeeperServer
+from tests.support.servers import AnyServer
 from tests.support.waiting import eventually
 from zk_blocking import Client
 from zk_blocking._bell import Bell, wait_for
@@ -261,7 +261,6 @@ def test_sleepers_and_those_who_are_done_do_not_lead(client: Client) -> None:
 # --- many
 
 
-@pytest.mark.server
 def test_each_thread_gets_its_own_answers(proxy: ChaosProxy, root: str) -> None:
     with zk.open_client(proxy.hosts + root) as client:
 
@@ -289,8 +288,7 @@ def test_each_thread_gets_its_own_answers(proxy: ChaosProxy, root: str) -> None:
         assert not runtime_of(client).parked
 
 
-@pytest.mark.server
-def test_one_waits_for_long_while_others_call(server: ZooKeeperServer, root: str, witness: RawClient) -> None:
+def test_one_waits_for_long_while_others_call(server: AnyServer, root: str, witness: RawClient) -> None:
     with zk.open_client(server.hosts + root) as client:
         with client.watch("/", recursive=True) as changes:
             waiting = Background(lambda: [next(changes) for _ in range(20)])
@@ -301,9 +299,8 @@ def test_one_waits_for_long_while_others_call(server: ZooKeeperServer, root: str
             assert [event.path for event in events if isinstance(event, zk.WatchEvent)] == [f"/{n}" for n in range(20)]
 
 
-@pytest.mark.server
 @pytest.mark.parametrize("way", ["changes", "one-shot", "states"])
-def test_two_threads_cannot_share_one_stream(server: ZooKeeperServer, root: str, way: str) -> None:
+def test_two_threads_cannot_share_one_stream(server: AnyServer, root: str, way: str) -> None:
     with zk.open_client(server.hosts + root) as client:
         with client.watch("/") as changes, client.watch_data("/") as watch, client.states() as states:
             states.next(timeout=5)
@@ -320,8 +317,7 @@ def test_two_threads_cannot_share_one_stream(server: ZooKeeperServer, root: str,
             assert first.result() is not None
 
 
-@pytest.mark.server
-def test_a_stream_is_closed_by_another_thread(server: ZooKeeperServer, root: str) -> None:
+def test_a_stream_is_closed_by_another_thread(server: AnyServer, root: str) -> None:
     with zk.open_client(server.hosts + root) as client:
         with client.watch("/") as changes:
             consumer = Background(lambda: list(changes))
@@ -358,9 +354,8 @@ def waits(client: Client) -> dict[str, Callable[[], Any]]:
     }
 
 
-@pytest.mark.server
 @pytest.mark.parametrize("way", ["close", "leave"])
-def test_closing_while_others_wait(server: ZooKeeperServer, root: str, witness: RawClient, way: str) -> None:
+def test_closing_while_others_wait(server: AnyServer, root: str, witness: RawClient, way: str) -> None:
     witness.create(f"{root}/lock")
     witness.create(f"{root}/lock/lock-", flags=3)
     scope = zk.open_client(server.hosts + root)
@@ -382,7 +377,6 @@ def test_closing_while_others_wait(server: ZooKeeperServer, root: str, witness: 
     assert len(witness.children(f"{root}/lock")) == 1
 
 
-@pytest.mark.server
 @pytest.mark.parametrize("way", ["close", "leave", "twice"])
 def test_closing_while_nothing_is_answered(proxy: ChaosProxy, root: str, way: str) -> None:
     """The grace passes without the server's word; nobody is left waiting for it."""
@@ -409,7 +403,6 @@ def test_closing_while_nothing_is_answered(proxy: ChaosProxy, root: str, way: st
         client.get("/")
 
 
-@pytest.mark.server
 def test_closing_with_no_grace(proxy: ChaosProxy, root: str) -> None:
     with zk.open_client(proxy.hosts + root, close_grace=0) as client:
         proxy.black_hole()
@@ -418,7 +411,6 @@ def test_closing_with_no_grace(proxy: ChaosProxy, root: str) -> None:
     assert isinstance(thread.outcome(), zk.ClosedError)
 
 
-@pytest.mark.server
 def test_closing_while_suspended(proxy: ChaosProxy, root: str) -> None:
     with zk.open_client(proxy.hosts + root) as client:
         proxy.refuse()
@@ -516,8 +508,7 @@ def test_a_coroutine_that_is_suspended_is_a_defect() -> None:
         Runner.drive(Other())  # type: ignore[arg-type]
 
 
-@pytest.mark.server
-def test_what_is_known_may_be_asked_at_any_time(server: ZooKeeperServer, root: str) -> None:
+def test_what_is_known_may_be_asked_at_any_time(server: AnyServer, root: str) -> None:
     """Facts need no call: a thread in one does not hold them up, and it is the same for those who are closed."""
     scope = zk.open_client(server.hosts + root, session_timeout=6)
     client = scope.__enter__()

@@ -12,7 +12,7 @@ import zk_blocking as zk
 from tests.blocking.tools import Background, Peer, Played, public_calls, refusing, runtime_of
 from tests.support.proxy import ChaosProxy
 from tests.support.raw import EPHEMERAL, RawClient
-from tests.support.servers import ZooKeeperServer
+from tests.support.servers import AnyServer
 from tests.support.waiting import eventually
 from zk_blocking import CallTimeoutError, Client
 from zk_blocking._runtime import BlockingRuntime, TimeUpError
@@ -106,7 +106,6 @@ def test_every_call_is_tested() -> None:
     assert {f"{kind.__name__}.{name}" for kind in kinds for name in public_calls(kind)} == {*CALLS, *OTHERS}
 
 
-@pytest.mark.server
 def test_every_call_is_given_up_in_time(proxy: ChaosProxy, client: Client) -> None:
     """All on one connection, whose answers come late: none of them is taken for the answer to another call."""
     client.create("/a", b"of a")
@@ -125,7 +124,6 @@ def test_every_call_is_given_up_in_time(proxy: ChaosProxy, client: Client) -> No
     assert not runtime_of(client).parked
 
 
-@pytest.mark.server
 def test_what_is_given_up_leaves_no_watch(proxy: ChaosProxy, client: Client) -> None:
     proxy.black_hole("replies")
     for name in ("Client.watch", "Client.watch_data", "Client.watch_children", "Client.watch_exists"):
@@ -135,7 +133,6 @@ def test_what_is_given_up_leaves_no_watch(proxy: ChaosProxy, client: Client) -> 
         eventually(lambda path=path: not client.check_watches(path))  # type: ignore[misc]
 
 
-@pytest.mark.server
 def test_an_identity(proxy: ChaosProxy, client: Client) -> None:
     proxy.black_hole("replies")
     times_out(lambda: client.add_auth("digest", "user:password", timeout=SOON))
@@ -144,7 +141,6 @@ def test_an_identity(proxy: ChaosProxy, client: Client) -> None:
     assert client.exists("/") is not None
 
 
-@pytest.mark.server
 @pytest.mark.parametrize("seconds", [0, -1, 0.0, -1e9])
 def test_no_time_at_all(client: Client, seconds: float) -> None:
     client.create("/a", b"of a")
@@ -155,7 +151,6 @@ def test_no_time_at_all(client: Client, seconds: float) -> None:
     assert client.get("/a").data == b"of a"
 
 
-@pytest.mark.server
 def test_a_timeout_that_is_none(client: Client) -> None:
     """A wrong one is reported, and the thread may go on."""
     with pytest.raises(TypeError):
@@ -165,7 +160,6 @@ def test_a_timeout_that_is_none(client: Client) -> None:
     assert client.get("/", timeout=None).data == b""
 
 
-@pytest.mark.server
 def test_an_abandoned_ephemeral_is_removed(proxy: ChaosProxy, client: Client, root: str, witness: RawClient) -> None:
     proxy.black_hole("replies")
     times_out(lambda: client.create("/mine", ephemeral=True, timeout=SOON))
@@ -177,7 +171,6 @@ def test_an_abandoned_ephemeral_is_removed(proxy: ChaosProxy, client: Client, ro
     eventually(lambda: witness.children(root) == [])
 
 
-@pytest.mark.server
 def test_waiting_for_a_lock(client: Client, root: str, witness: RawClient) -> None:
     witness.create(f"{root}/lock")
     holder = witness.create(f"{root}/lock/lock-", flags=EPHEMERAL | 2)
@@ -189,7 +182,6 @@ def test_waiting_for_a_lock(client: Client, root: str, witness: RawClient) -> No
         assert lock.guarded().check("/").commit(timeout=5) == [None]
 
 
-@pytest.mark.server
 def test_cleaning_up_has_a_time_of_its_own(proxy: ChaosProxy, client: Client, root: str, witness: RawClient) -> None:
     """The timeout has passed long ago when the server says that the lock's znode is away."""
     witness.create(f"{root}/lock")
@@ -201,7 +193,6 @@ def test_cleaning_up_has_a_time_of_its_own(proxy: ChaosProxy, client: Client, ro
     assert len(witness.children(f"{root}/lock")) == 1
 
 
-@pytest.mark.server
 def test_streams_lose_nothing(client: Client, root: str, witness: RawClient) -> None:
     with client.watch("/") as changes, client.watch_exists("/new") as watch, client.states() as states:
         assert states.next(timeout=0.5) is zk.SessionState.CONNECTED
@@ -220,7 +211,6 @@ def test_streams_lose_nothing(client: Client, root: str, witness: RawClient) -> 
         assert list(changes) == []
 
 
-@pytest.mark.server
 def test_walking_takes_no_longer_in_all(client: Client) -> None:
     for name in "abc":
         client.create(f"/{name}")
@@ -235,7 +225,6 @@ def test_walking_takes_no_longer_in_all(client: Client) -> None:
     assert [path for path, _ in client.walk(timeout=5)] == ["/", "/a", "/b", "/c"]
 
 
-@pytest.mark.server
 def test_closing(proxy: ChaosProxy, client: Client) -> None:
     """The call is given up; the session ends all the same."""
     proxy.black_hole("replies")
@@ -245,7 +234,6 @@ def test_closing(proxy: ChaosProxy, client: Client) -> None:
     eventually(lambda: client.state is zk.SessionState.CLOSED, 2)
 
 
-@pytest.mark.server
 def test_without_a_connection(proxy: ChaosProxy, client: Client) -> None:
     proxy.refuse()
     proxy.cut()
@@ -262,7 +250,6 @@ def test_before_there_is_any_server() -> None:
         assert isinstance(waiting.outcome(), zk.ClosedError)
 
 
-@pytest.mark.server
 def test_waiting_for_room(proxy: ChaosProxy, root: str) -> None:
     """A caller that waits for others to be answered first is given up too, and was never sent."""
     with zk.open_client(proxy.hosts + root, max_in_flight=2) as client:
@@ -354,8 +341,7 @@ def test_sleeping() -> None:
         scope.cancel()
 
 
-@pytest.mark.server
-def test_one_server_all_day(server: ZooKeeperServer, root: str) -> None:
+def test_one_server_all_day(server: AnyServer, root: str) -> None:
     """Many timeouts in a row that nearly pass, or just do: whatever comes of them, answers are never mixed up."""
     with zk.open_client(server.hosts + root) as client:
         for number in range(10):

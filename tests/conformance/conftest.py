@@ -5,7 +5,9 @@ from uuid import uuid4
 
 import pytest
 
+from tests.conformance.memory_world import memory_world
 from tests.conformance.real_world import RealWorld
+from tests.conftest import PROFILES
 from tests.support.raw import RawClient
 from tests.support.servers import ZooKeeperServer
 from tests.support.settings import SUPER
@@ -21,8 +23,14 @@ def witness(server: ZooKeeperServer) -> Iterator[RawClient]:
 
 
 @pytest.fixture
-def world(server: ZooKeeperServer, witness: RawClient) -> Iterator[World]:
-    """The shared server, with a znode for one check."""
+def world(zookeeper: str, request: pytest.FixtureRequest) -> Iterator[World]:
+    """A world for one check: a server in memory of its own, or a znode on the real server."""
+    if zookeeper in PROFILES:
+        with memory_world(PROFILES[zookeeper]) as made:
+            yield made
+        return
+    server: ZooKeeperServer = request.getfixturevalue("server")
+    witness: RawClient = request.getfixturevalue("witness")
     root = witness.create(f"/conformance-{uuid4().hex[:12]}")
     yield RealWorld(server, witness, root)
     witness.delete_all(root)

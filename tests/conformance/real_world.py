@@ -4,7 +4,7 @@ import struct
 import threading
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from socketserver import BaseRequestHandler, ThreadingTCPServer
 from typing import Any
 
@@ -79,21 +79,26 @@ class RealWorld:
     def proxy(self) -> ChaosProxy:
         return ChaosProxy(self._server.port)
 
-    @contextmanager
-    def refusing(self, codes: Sequence[int]) -> Iterator[str]:
-        left = [*codes]
+    def refusing(self, codes: Sequence[int]) -> AbstractContextManager[str]:
+        return refusing(codes)
 
-        class Handler(BaseRequestHandler):
-            def handle(self) -> None:
-                with suppress(EOFError, OSError):
-                    refuse(self.request, left)
 
-        with ThreadingTCPServer((HOST, 0), Handler) as server:
-            threading.Thread(target=server.serve_forever, args=(0.01,), name="refusing server").start()
-            try:
-                yield f"{HOST}:{server.server_address[1]}"
-            finally:
-                server.shutdown()
+@contextmanager
+def refusing(codes: Sequence[int]) -> Iterator[str]:
+    """Serve sessions whose requests are answered with these error codes; the scope gives the connect string."""
+    left = [*codes]
+
+    class Handler(BaseRequestHandler):
+        def handle(self) -> None:
+            with suppress(EOFError, OSError):
+                refuse(self.request, left)
+
+    with ThreadingTCPServer((HOST, 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), name="refusing server").start()
+        try:
+            yield f"{HOST}:{server.server_address[1]}"
+        finally:
+            server.shutdown()
 
 
 def refuse(connection: Any, codes: list[int]) -> None:

@@ -32,7 +32,6 @@ def cases() -> Iterator[ParameterSet]:
             yield pytest.param(runtime, check, id=f"{runtime}-{check}")
 
 
-@pytest.mark.server
 @pytest.mark.parametrize("runtime, check", [*cases()])
 def test_conformance(world: World, runtime: str, check: str) -> None:
     run_check(check, HARNESSES[runtime](), world)

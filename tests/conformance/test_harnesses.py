@@ -82,7 +82,6 @@ def test_what_is_left_is_named(harness: Harness) -> None:
     run(harness, check)
 
 
-@pytest.mark.server
 @pytest.mark.parametrize("nested", [False, True])
 def test_each_wait_is_interrupted_in_each_way(harness: Harness, world: World, nested: bool) -> None:
     async def check() -> None:
@@ -139,7 +138,6 @@ CASES = [(runtime, "always") for runtime in HARNESSES]
 CASES += [(runtime, "when the reply has come") for runtime in ("anyio-asyncio", "anyio-uvloop")]
 
 
-@pytest.mark.server
 @pytest.mark.parametrize("runtime, forgets", CASES)
 def test_a_careless_client_is_found_out(world: World, runtime: str, forgets: str) -> None:
     with careless(CARELESS[forgets]), pytest.raises((AssertionError, TimeoutError)):

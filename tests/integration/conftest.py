@@ -6,7 +6,7 @@ import pytest
 import trio
 
 import zk_trio as zk
-from tests.support.servers import ZooKeeperServer
+from tests.support.servers import AnyServer
 
 LIMIT = 90.0
 
@@ -26,7 +26,7 @@ async def bounded() -> AsyncIterator[None]:
 
 
 @pytest.fixture
-async def client(server: ZooKeeperServer) -> AsyncIterator[zk.Client]:
+async def client(server: AnyServer) -> AsyncIterator[zk.Client]:
     """A client of the shared server."""
     async with zk.open_client(server.hosts) as opened:
         yield opened

@@ -5,10 +5,10 @@ import pytest
 import zk_trio as zk
 from tests.support.proxy import ChaosProxy
 from tests.support.raw import RawClient
-from tests.support.servers import ZooKeeperServer
+from tests.support.servers import AnyServer
 from tests.support.settings import SUPER
 
-pytestmark = [pytest.mark.trio, pytest.mark.server]
+pytestmark = pytest.mark.trio
 
 
 async def test_get_and_set(client: zk.Client, root: str, witness: RawClient) -> None:
@@ -31,7 +31,7 @@ async def test_get_and_set(client: zk.Client, root: str, witness: RawClient) -> 
             await missing
 
 
-async def test_digest(client: zk.Client, server: ZooKeeperServer, root: str) -> None:
+async def test_digest(client: zk.Client, server: AnyServer, root: str) -> None:
     await client.add_auth("digest", "bob:secret")
     path = await client.create(f"{root}/a", b"data", acl=zk.CREATOR_ALL)
     assert list((await client.get_acl(path)).acl) == [zk.digest_acl("bob", "secret")]
@@ -63,7 +63,7 @@ async def test_digest(client: zk.Client, server: ZooKeeperServer, root: str) -> 
         assert (await other.get_acl(path)).acl[0].id == zk.Id("digest", "bob:x")
 
 
-async def test_exists_of_what_may_not_be_read(client: zk.Client, server: ZooKeeperServer, root: str) -> None:
+async def test_exists_of_what_may_not_be_read(client: zk.Client, server: AnyServer, root: str) -> None:
     path = await client.create(f"{root}/a", acl=[zk.digest_acl("bob", "secret")])
     if server.version_info >= (3, 9, 2):
         with pytest.raises(zk.NoAuthError):
@@ -144,7 +144,7 @@ async def test_unusual_permissions_and_names_come_back(client: zk.Client, root: 
     assert list((await client.get_acl(path)).acl) == acl
 
 
-async def test_refused_credentials_end_the_session(server: ZooKeeperServer, root: str) -> None:
+async def test_refused_credentials_end_the_session(server: AnyServer, root: str) -> None:
     async with zk.open_client(server.hosts) as client:
         with pytest.raises(zk.AuthFailedError) as caught:
             await client.add_auth("nosuch", b"secret-words")

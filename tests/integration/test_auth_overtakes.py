@@ -5,16 +5,16 @@ import trio
 
 import zk_trio as zk
 from tests.support.raw import RawClient
-from tests.support.servers import ZooKeeperServer
+from tests.support.servers import AnyServer
 
-pytestmark = [pytest.mark.trio, pytest.mark.server]
+pytestmark = pytest.mark.trio
 
 ROUNDS = 20
 REQUESTS = 1_000
 
 
 async def test_credentials_in_the_middle_of_a_thousand_requests(
-    server: ZooKeeperServer, root: str, witness: RawClient
+    server: AnyServer, root: str, witness: RawClient
 ) -> None:
     for n in range(50):
         witness.create(f"{root}/{n}", b"%d" % n)

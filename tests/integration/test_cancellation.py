@@ -12,9 +12,9 @@ import zk_trio as zk
 from tests.integration.tools import connections_of, ephemerals_of, open_connections, reach, until, watches_of
 from tests.support.proxy import ChaosProxy
 from tests.support.raw import RawClient
-from tests.support.servers import ZooKeeperServer
+from tests.support.servers import AnyServer
 
-pytestmark = [pytest.mark.trio, pytest.mark.server]
+pytestmark = pytest.mark.trio
 
 Operation = Callable[[zk.Client, str], Awaitable[object]]
 
@@ -191,7 +191,7 @@ OPERATIONS: dict[str, Operation] = {
 }
 
 
-async def nothing_left(client: zk.Client, server: ZooKeeperServer, path: str) -> None:
+async def nothing_left(client: zk.Client, server: AnyServer, path: str) -> None:
     session = client.session_id
     await until(lambda: not ephemerals_of(server, session))
     await until(lambda: not watches_of(server, session))
@@ -203,7 +203,7 @@ async def nothing_left(client: zk.Client, server: ZooKeeperServer, path: str) ->
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-async def test_cancelled_at_every_await(client: zk.Client, server: ZooKeeperServer, root: str, name: str) -> None:
+async def test_cancelled_at_every_await(client: zk.Client, server: AnyServer, root: str, name: str) -> None:
     session = client.session_id
     for step in count():
         path = await client.create(f"{root}/{step}")
@@ -220,7 +220,7 @@ async def test_cancelled_at_every_await(client: zk.Client, server: ZooKeeperServ
 
 
 @pytest.mark.parametrize("name", [name for name in OPERATIONS if name != "states"])
-async def test_cancelled_without_a_connection(proxy: ChaosProxy, server: ZooKeeperServer, root: str, name: str) -> None:
+async def test_cancelled_without_a_connection(proxy: ChaosProxy, server: AnyServer, root: str, name: str) -> None:
     """What waits for a connection and is cancelled is never sent."""
     async with zk.open_client(proxy.hosts) as client:
         path = await client.create(f"{root}/path")
@@ -249,7 +249,7 @@ LEFT: dict[str, Operation] = {
 
 @pytest.mark.parametrize("name", LEFT)
 async def test_cancelled_and_the_reply_is_lost(
-    proxy: ChaosProxy, server: ZooKeeperServer, root: str, witness: RawClient, name: str
+    proxy: ChaosProxy, server: AnyServer, root: str, witness: RawClient, name: str
 ) -> None:
     """The ephemeral that nobody waits for any more is found on the next connection, and removed."""
     async with zk.open_client(proxy.hosts) as client:
@@ -270,7 +270,7 @@ async def test_cancelled_and_the_reply_is_lost(
         assert await client.exists(root) is not None
 
 
-async def test_many_cancelled_at_once(client: zk.Client, server: ZooKeeperServer, root: str) -> None:
+async def test_many_cancelled_at_once(client: zk.Client, server: AnyServer, root: str) -> None:
     """Two hundred side by side, each interrupted somewhere or not at all: only what was acknowledged is left."""
     rng = random.Random(7)
     made: set[str] = set()
@@ -296,7 +296,7 @@ async def test_many_cancelled_at_once(client: zk.Client, server: ZooKeeperServer
     await until(lambda: not watches_of(server, client.session_id))
 
 
-async def test_open_and_close_cancelled_at_every_await(server: ZooKeeperServer, root: str, witness: RawClient) -> None:
+async def test_open_and_close_cancelled_at_every_await(server: AnyServer, root: str, witness: RawClient) -> None:
     async def use() -> None:
         async with zk.open_client(server.hosts) as client:
             await client.create(f"{root}/e", ephemeral=True)
@@ -310,7 +310,7 @@ async def test_open_and_close_cancelled_at_every_await(server: ZooKeeperServer, 
     assert step > 2
 
 
-async def test_close_cancelled(server: ZooKeeperServer, root: str, witness: RawClient) -> None:
+async def test_close_cancelled(server: AnyServer, root: str, witness: RawClient) -> None:
     """A client that is closed while it is being cancelled still ends its session."""
 
     def gone(session_id: int) -> bool:

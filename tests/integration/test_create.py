@@ -9,9 +9,9 @@ import trio
 import zk_trio as zk
 from tests.integration.tools import until
 from tests.support.raw import RawClient
-from tests.support.servers import ZooKeeperServer
+from tests.support.servers import AnyServer
 
-pytestmark = [pytest.mark.trio, pytest.mark.server]
+pytestmark = pytest.mark.trio
 
 TAG = r"_c_[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}-"
 MODES: dict[str, dict[str, Any]] = {
@@ -59,7 +59,7 @@ async def test_sequence_counts_every_child(client: zk.Client, root: str) -> None
     assert await client.create(f"{root}/a-", sequential=True, ephemeral=True) == f"{root}/a-0000000003"
 
 
-async def test_ephemerals_go_with_the_session(server: ZooKeeperServer, root: str, witness: RawClient) -> None:
+async def test_ephemerals_go_with_the_session(server: AnyServer, root: str, witness: RawClient) -> None:
     async with zk.open_client(server.hosts) as client:
         await client.create(f"{root}/e", ephemeral=True)
         await client.create(f"{root}/s", ephemeral=True, sequential=True)

@@ -6,9 +6,9 @@ import trio
 import zk_trio as zk
 from tests.integration.tools import until
 from tests.support.raw import RawClient
-from tests.support.servers import ZooKeeperServer
+from tests.support.servers import AnyServer
 
-pytestmark = [pytest.mark.trio, pytest.mark.server]
+pytestmark = pytest.mark.trio
 
 
 async def test_get_and_exists(client: zk.Client, root: str, witness: RawClient) -> None:
@@ -60,7 +60,7 @@ async def test_delete(client: zk.Client, root: str, witness: RawClient) -> None:
 
 
 async def test_delete_recursive_while_others_create(
-    client: zk.Client, server: ZooKeeperServer, root: str, witness: RawClient
+    client: zk.Client, server: AnyServer, root: str, witness: RawClient
 ) -> None:
     tree = f"{root}/tree"
     pipeline = client.pipeline()
@@ -141,7 +141,7 @@ async def test_replies_larger_than_requests_may_be(client: zk.Client, root: str)
     await client.delete(root, recursive=True)
 
 
-async def test_reply_over_our_own_limit(server: ZooKeeperServer, root: str, witness: RawClient) -> None:
+async def test_reply_over_our_own_limit(server: AnyServer, root: str, witness: RawClient) -> None:
     witness.create(f"{root}/large", bytes(100_000))
     async with zk.open_client(server.hosts, max_reply=50_000) as client:
         with pytest.raises(zk.ReplyTooLargeError) as caught:
@@ -264,7 +264,7 @@ async def test_walk(client: zk.Client, root: str, witness: RawClient) -> None:
     assert 103 <= seen <= 304
 
 
-async def test_chroot(server: ZooKeeperServer, root: str, witness: RawClient) -> None:
+async def test_chroot(server: AnyServer, root: str, witness: RawClient) -> None:
     async with zk.open_client(f"{server.hosts}{root}/app") as client:
         assert client.chroot == f"{root}/app"
         with pytest.raises(zk.NoNodeError) as caught:
@@ -314,7 +314,7 @@ async def test_chroot(server: ZooKeeperServer, root: str, witness: RawClient) ->
         assert (await client.get_config()).members == ()
 
 
-async def test_facts(client: zk.Client, server: ZooKeeperServer, root: str) -> None:
+async def test_facts(client: zk.Client, server: AnyServer, root: str) -> None:
     assert client.state is zk.SessionState.CONNECTED
     assert client.server == server.hosts
     assert client.session_timeout == 10.0
@@ -333,7 +333,7 @@ async def test_facts(client: zk.Client, server: ZooKeeperServer, root: str) -> N
     assert repr(ticket.password) not in repr(ticket)
 
 
-async def test_session_timeout_is_negotiated(server: ZooKeeperServer) -> None:
+async def test_session_timeout_is_negotiated(server: AnyServer) -> None:
     for asked, got in ((0.001, 1.0), (7.5, 7.5), (1000.0, 60.0)):
         async with zk.open_client(server.hosts, session_timeout=asked) as client:
             assert client.session_timeout == got

@@ -2,19 +2,20 @@
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager
+from typing import Any
 
 import pytest
 import trio
 
 import zk_trio as zk
 from tests.integration.tools import at_once, brief, connections_of, ephemerals_of, next_change, reach, until
-from tests.support.ensemble import Ensemble, member_line
+from tests.support.ensemble import AnyEnsemble, member_line
 from tests.support.proxy import ChaosProxy
 from tests.support.servers import HOST
 from tests.support.settings import SUPER
 from tests.support.waiting import blocking
 
-pytestmark = [pytest.mark.trio, pytest.mark.server, pytest.mark.ensemble]
+pytestmark = pytest.mark.trio
 
 SLACK = 0.5
 """Seconds by which a busy machine may be late."""
@@ -22,20 +23,20 @@ AS_SUPER = [("digest", ":".join(SUPER))]
 
 
 @pytest.fixture
-def proxies(ensemble: Ensemble) -> Iterator[list[ChaosProxy]]:
+def proxies(ensemble: AnyEnsemble[Any]) -> Iterator[list[ChaosProxy]]:
     """A proxy in front of each member."""
     with ExitStack() as stack:
         yield [stack.enter_context(ChaosProxy(server.port)) for server in ensemble]
 
 
 @asynccontextmanager
-async def at_two(ensemble: Ensemble) -> AsyncIterator[tuple[zk.Client, zk.Client]]:
+async def at_two(ensemble: AnyEnsemble[Any]) -> AsyncIterator[tuple[zk.Client, zk.Client]]:
     """Two clients at different servers."""
     async with zk.open_client(ensemble[0].hosts) as one, zk.open_client(ensemble[1].hosts) as other:
         yield one, other
 
 
-async def test_get_config(ensemble: Ensemble) -> None:
+async def test_get_config(ensemble: AnyEnsemble[Any]) -> None:
     async with zk.open_client(f"{ensemble.hosts}/chroot") as client:
         config = await client.get_config()
         assert [member.id for member in config.members] == [1, 2, 3]
@@ -47,7 +48,7 @@ async def test_get_config(ensemble: Ensemble) -> None:
         assert f"version={config.version:x}" in config.text
 
 
-async def test_reconfig_refusals(ensemble: Ensemble) -> None:
+async def test_reconfig_refusals(ensemble: AnyEnsemble[Any]) -> None:
     async with zk.open_client(ensemble.hosts) as anonymous:
         with pytest.raises(zk.NoAuthError) as forbidden:
             await anonymous.reconfig(leaving="3")
@@ -67,7 +68,7 @@ async def test_reconfig_refusals(ensemble: Ensemble) -> None:
         assert await client.get_config() == before
 
 
-async def test_follower_shows_what_was_committed_before_a_sync(ensemble: Ensemble) -> None:
+async def test_follower_shows_what_was_committed_before_a_sync(ensemble: AnyEnsemble[Any]) -> None:
     async with at_two(ensemble) as (writer, reader):
         path = await writer.create("/synced", b"")
         for n in range(100):
@@ -81,7 +82,7 @@ async def test_follower_shows_what_was_committed_before_a_sync(ensemble: Ensembl
             assert (await reader.get(path)).data == b"%d" % n
 
 
-async def test_event_comes_before_a_read_that_shows_the_change(ensemble: Ensemble) -> None:
+async def test_event_comes_before_a_read_that_shows_the_change(ensemble: AnyEnsemble[Any]) -> None:
     async with at_two(ensemble) as (writer, reader):
         path = await writer.create("/ordered")
         await reader.sync()
@@ -120,7 +121,7 @@ async def test_another_server_takes_over_a_silent_connection(proxies: list[Chaos
             assert brief(await next_change(changes)) == ("DATA_CHANGED", path)
 
 
-async def test_another_server_takes_over_from_a_killed_one(ensemble: Ensemble) -> None:
+async def test_another_server_takes_over_from_a_killed_one(ensemble: AnyEnsemble[Any]) -> None:
     async with zk.open_client(ensemble.hosts) as client:
         path = await client.create("/of-a-killed-server", ephemeral=True)
         session = client.session_id
@@ -136,7 +137,7 @@ async def test_another_server_takes_over_from_a_killed_one(ensemble: Ensemble) -
                 await blocking(ensemble.heal)
 
 
-async def test_session_that_is_moved_behind_its_owner(ensemble: Ensemble, proxies: list[ChaosProxy]) -> None:
+async def test_session_that_is_moved_behind_its_owner(ensemble: AnyEnsemble[Any], proxies: list[ChaosProxy]) -> None:
     """The old server ends the connection at the next request; the session is taken back."""
     async with zk.open_client(proxies[0].hosts) as client:
         await client.create("/moved", ephemeral=True)
@@ -157,7 +158,7 @@ async def test_session_that_is_moved_behind_its_owner(ensemble: Ensemble, proxie
         rival.abandon()
 
 
-async def test_moved_to_a_client_at_another_server(ensemble: Ensemble) -> None:
+async def test_moved_to_a_client_at_another_server(ensemble: AnyEnsemble[Any]) -> None:
     async with zk.open_client(ensemble[0].hosts, keep_session=True) as first:
         await first.create("/passed-on", ephemeral=True)
         ticket = first.ticket
@@ -170,7 +171,7 @@ async def test_moved_to_a_client_at_another_server(ensemble: Ensemble) -> None:
         assert await witness.exists("/passed-on") is None
 
 
-async def test_other_servers_are_given(ensemble: Ensemble) -> None:
+async def test_other_servers_are_given(ensemble: AnyEnsemble[Any]) -> None:
     """The client moves when its server is not in the list any more, and keeps its session."""
     async with zk.open_client(ensemble[0].hosts) as client:
         await client.create("/resettled", ephemeral=True)
@@ -186,7 +187,7 @@ async def test_other_servers_are_given(ensemble: Ensemble) -> None:
             client.set_hosts(f"{ensemble.hosts}/chroot")
 
 
-async def test_no_quorum(ensemble: Ensemble) -> None:
+async def test_no_quorum(ensemble: AnyEnsemble[Any]) -> None:
     """Without a majority there is no service, and no expiry either: the session waits, and goes on."""
     async with zk.open_client(ensemble.hosts, session_timeout=20) as client:
         await client.create("/waiting", ephemeral=True)

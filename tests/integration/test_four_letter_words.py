@@ -5,19 +5,19 @@ import trio
 
 import zk_trio as zk
 from tests.support.proxy import ChaosProxy
-from tests.support.servers import ZooKeeperServer
+from tests.support.servers import AnyServer
 from zk_sansio import client as words
 
-pytestmark = [pytest.mark.trio, pytest.mark.server]
+pytestmark = pytest.mark.trio
 
 
-async def test_every_word_is_answered(server: ZooKeeperServer) -> None:
+async def test_every_word_is_answered(server: AnyServer) -> None:
     for word in words.FOUR_LETTER_WORDS:
         answer = await zk.four_letter_word(server.hosts, word)
         assert answer or word == "hash"
 
 
-async def test_what_they_say_of_a_client(client: zk.Client, server: ZooKeeperServer, root: str) -> None:
+async def test_what_they_say_of_a_client(client: zk.Client, server: AnyServer, root: str) -> None:
     path = await client.create(f"{root}/e", ephemeral=True)
 
     async def ask(word: str) -> str:
@@ -46,7 +46,7 @@ async def test_what_they_say_of_a_client(client: zk.Client, server: ZooKeeperSer
         assert dump.ephemerals[client.session_id] == (path,)
 
 
-async def test_refusals(server: ZooKeeperServer, proxy: ChaosProxy) -> None:
+async def test_refusals(server: AnyServer, proxy: ChaosProxy) -> None:
     with pytest.raises(zk.FourLetterError):
         await zk.four_letter_word(server.hosts, "none")
     with pytest.raises(zk.FourLetterError):

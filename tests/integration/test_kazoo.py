@@ -12,17 +12,17 @@ from kazoo.security import make_digest_acl
 
 import zk_trio as zk
 from tests.integration.tools import brief, next_changes, until
-from tests.support.servers import ZooKeeperServer
+from tests.support.servers import AnyServer
 from tests.support.waiting import blocking
 
-pytestmark = [pytest.mark.trio, pytest.mark.server]
+pytestmark = pytest.mark.trio
 
 DATA = [b"", b"x", bytes(range(256)), b"x" * 100_000]
 NAMES = ["plain", "with space", "ümläut", "漢字", "a.b-c_d", "..."]
 
 
 @pytest.fixture
-def kazoo(server: ZooKeeperServer) -> Iterator[Any]:
+def kazoo(server: AnyServer) -> Iterator[Any]:
     """A client of the other kind; its calls block."""
     client = KazooClient(server.hosts)
     client.start()
@@ -128,7 +128,7 @@ async def test_watches(client: zk.Client, kazoo: Any, root: str) -> None:
     assert (events[0].type, events[0].path) == ("CHANGED", root)
 
 
-async def test_session_goes_to_and_fro(server: ZooKeeperServer, root: str) -> None:
+async def test_session_goes_to_and_fro(server: AnyServer, root: str) -> None:
     """A session is its id and its password, whoever made it."""
     async with zk.open_client(server.hosts, keep_session=True) as client:
         await client.create(f"{root}/e", ephemeral=True)

@@ -17,9 +17,9 @@ import zk_trio as zk
 from tests.integration.tools import reach, until
 from tests.support.proxy import ChaosProxy
 from tests.support.raw import RawClient, expire
-from tests.support.servers import HOST, ZooKeeperServer
+from tests.support.servers import HOST, AnyServer
 
-pytestmark = [pytest.mark.trio, pytest.mark.server]
+pytestmark = pytest.mark.trio
 
 Operation = Callable[[zk.Client, str], Awaitable[Any]]
 Effects = Callable[[RawClient, str], int]
@@ -197,7 +197,7 @@ def check(kind: Kind, error: zk.ConnectionLossError | None, effects: int) -> Non
         assert error.maybe_applied is True
 
 
-async def requests_of(kind: Kind, server: ZooKeeperServer, path: str) -> int:
+async def requests_of(kind: Kind, server: AnyServer, path: str) -> int:
     """How many requests it takes when nothing is lost."""
     with ChaosProxy(server.port) as proxy:
         async with zk.open_client(proxy.hosts) as client:
@@ -207,9 +207,7 @@ async def requests_of(kind: Kind, server: ZooKeeperServer, path: str) -> int:
 
 @pytest.mark.parametrize("lost", ["request", "reply"])
 @pytest.mark.parametrize("name", KINDS)
-async def test_lost_at_every_request(
-    server: ZooKeeperServer, root: str, witness: RawClient, name: str, lost: str
-) -> None:
+async def test_lost_at_every_request(server: AnyServer, root: str, witness: RawClient, name: str, lost: str) -> None:
     kind = KINDS[name]
     needed = await requests_of(kind, server, witness.create(f"{root}/undisturbed"))
     assert needed >= 1
@@ -232,9 +230,7 @@ async def test_lost_at_every_request(
 
 
 @pytest.mark.parametrize("name", [name for name, kind in KINDS.items() if kind.sure])
-async def test_losing_again_while_finding_out(
-    server: ZooKeeperServer, root: str, witness: RawClient, name: str
-) -> None:
+async def test_losing_again_while_finding_out(server: AnyServer, root: str, witness: RawClient, name: str) -> None:
     """A reply is lost, and on the next connection another one. Only if it is of the same request, that is the end."""
     kind = KINDS[name]
     needed = min(4, await requests_of(kind, server, witness.create(f"{root}/undisturbed")))
@@ -349,7 +345,7 @@ async def test_ephemeral_of_somebody_else_is_not_taken_for_ours(
 
 @pytest.mark.parametrize("protected", [False, True])
 async def test_session_expires_behind_a_lost_reply(
-    proxy: ChaosProxy, server: ZooKeeperServer, root: str, witness: RawClient, protected: bool
+    proxy: ChaosProxy, server: AnyServer, root: str, witness: RawClient, protected: bool
 ) -> None:
     """The ephemeral that was made is gone with its session, and the caller is told so."""
     async with zk.open_client(proxy.hosts) as client:
@@ -422,7 +418,7 @@ async def test_pipeline(proxy: ChaosProxy, root: str, witness: RawClient) -> Non
         assert sorted(early.value) == ["0", "1", "2"]
 
 
-async def test_everything_at_once(server: ZooKeeperServer, root: str, witness: RawClient) -> None:
+async def test_everything_at_once(server: AnyServer, root: str, witness: RawClient) -> None:
     """Many calls of all kinds in flight, and the connection is cut again and again."""
     with ChaosProxy(server.port) as proxy:
         async with zk.open_client(proxy.hosts) as client:

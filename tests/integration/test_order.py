@@ -12,9 +12,9 @@ import zk_trio as zk
 from tests.integration.tools import at_once, brief, next_change, reach, until, watches_of
 from tests.support.proxy import ChaosProxy
 from tests.support.raw import RawClient
-from tests.support.servers import ZooKeeperServer
+from tests.support.servers import AnyServer
 
-pytestmark = [pytest.mark.trio, pytest.mark.server]
+pytestmark = pytest.mark.trio
 
 KINDS = ("data", "exists", "children", "persistent", "recursive")
 Watch = zk.ChangeStream[Any] | zk.OneShotWatch[Any]
@@ -32,7 +32,7 @@ async def test_event_of_an_own_write_comes_before_its_reply(client: zk.Client, r
 
 
 async def test_events_of_a_transaction_come_in_order_before_its_reply(
-    client: zk.Client, server: ZooKeeperServer, root: str
+    client: zk.Client, server: AnyServer, root: str
 ) -> None:
     async with client.watch(root, recursive=True) as changes:
         for _ in range(50):
@@ -75,7 +75,7 @@ async def read_behind(
 
 
 async def test_event_of_anothers_write_comes_before_a_read_that_shows_it(
-    client: zk.Client, server: ZooKeeperServer, root: str
+    client: zk.Client, server: AnyServer, root: str
 ) -> None:
     async def version() -> int:
         return (await client.get(root)).stat.version
@@ -85,7 +85,7 @@ async def test_event_of_anothers_write_comes_before_a_read_that_shows_it(
 
 
 async def test_event_of_a_child_comes_before_a_read_that_shows_it(
-    client: zk.Client, server: ZooKeeperServer, root: str
+    client: zk.Client, server: AnyServer, root: str
 ) -> None:
     async def children() -> int:
         return len(await client.get_children(root))
@@ -177,9 +177,7 @@ async def expect(client: zk.Client, path: str, watches: list[tuple[str, Watch]],
         assert await heard(watch) == expected[kind], kind
 
 
-async def test_kinds_on_one_path_do_not_disturb_each_other(
-    client: zk.Client, server: ZooKeeperServer, root: str
-) -> None:
+async def test_kinds_on_one_path_do_not_disturb_each_other(client: zk.Client, server: AnyServer, root: str) -> None:
     """Before 3.9 a server keeps one mode for a path, and the last one wins (ZOOKEEPER-4466)."""
     for number, order in enumerate(permutations(KINDS)):
         path = await client.create(f"{root}/{number}")
@@ -193,7 +191,7 @@ async def test_kinds_on_one_path_do_not_disturb_each_other(
 
 
 async def test_leaving_one_kind_leaves_the_others(
-    client: zk.Client, server: ZooKeeperServer, root: str, witness: RawClient
+    client: zk.Client, server: AnyServer, root: str, witness: RawClient
 ) -> None:
     """Entered and left in any order, several watches of a kind, and changes made by somebody else."""
     rng = random.Random(4466)
@@ -214,7 +212,7 @@ async def test_leaving_one_kind_leaves_the_others(
 
 
 async def test_left_in_any_order_nothing_is_watched(
-    client: zk.Client, server: ZooKeeperServer, root: str, witness: RawClient
+    client: zk.Client, server: AnyServer, root: str, witness: RawClient
 ) -> None:
     """From 3.9 on a one-shot watch that was there first stays beside a lasting one, unless it is removed, too."""
     rng = random.Random(3)

@@ -2,37 +2,34 @@
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 import trio
 
 import zk_trio as zk
-from tests.conftest import MakeEnsemble, Shared
+from tests.conftest import REAL, MakeEnsemble, Shared, open_ensemble
 from tests.integration.tools import reach, until
-from tests.support.ensemble import Ensemble
-from tests.support.leaks import children
-from tests.support.servers import ZooKeeperServer
+from tests.support.ensemble import AnyEnsemble
+from tests.support.servers import AnyServer
 from tests.support.settings import Options
 from tests.support.waiting import blocking
 
-pytestmark = [pytest.mark.trio, pytest.mark.server, pytest.mark.ensemble]
+pytestmark = pytest.mark.trio
 
 OPTIONS = Options(read_only_mode=True, local_sessions=True, config={"localSessionsUpgradingEnabled": "false"})
 
 
 @pytest.fixture(scope="module")
-def local(shared: Shared) -> Iterator[Ensemble]:
-    """An ensemble with read-only mode and with local sessions that stay local."""
-    before = children()
-    with Ensemble(3, OPTIONS) as started:
-        shared.children |= children() - before
-        shared.servers.append(started)
+def local(zookeeper: str, shared: Shared) -> Iterator[AnyEnsemble[Any]]:
+    """An ensemble with read-only mode, and if it is real with local sessions that stay local."""
+    options = OPTIONS if zookeeper == REAL else Options(read_only_mode=True)
+    with shared.open(open_ensemble(zookeeper, 3, options)) as started:
         yield started
-        shared.servers.remove(started)
 
 
 @asynccontextmanager
-async def left_alone(ensemble: Ensemble) -> AsyncIterator[ZooKeeperServer]:
+async def left_alone(ensemble: AnyEnsemble[Any]) -> AsyncIterator[AnyServer]:
     """One server is on its own."""
     alone, *others = ensemble
     for server in others:
@@ -42,7 +39,8 @@ async def left_alone(ensemble: Ensemble) -> AsyncIterator[ZooKeeperServer]:
     await blocking(ensemble.heal)
 
 
-async def test_local_sessions_make_no_ephemerals(local: Ensemble) -> None:
+@pytest.mark.server("local sessions")
+async def test_local_sessions_make_no_ephemerals(local: AnyEnsemble[Any]) -> None:
     async with zk.open_client(local.hosts) as client:
         with pytest.raises(zk.EphemeralOnLocalSessionError) as caught:
             await client.create("/e", ephemeral=True)
@@ -50,7 +48,7 @@ async def test_local_sessions_make_no_ephemerals(local: Ensemble) -> None:
         await client.create("/persistent", b"data")
 
 
-async def test_read_only_server_and_back(local: Ensemble) -> None:
+async def test_read_only_server_and_back(local: AnyEnsemble[Any]) -> None:
     async with zk.open_client(local.hosts) as client:
         await client.ensure_path("/a/b")
         await client.set("/a", b"data")
@@ -89,7 +87,8 @@ async def test_read_only_server_and_back(local: Ensemble) -> None:
                 assert isinstance(await anext(changes), zk.WatchEvent)
 
 
-async def test_moves_from_a_read_only_server_to_another_one(local: Ensemble) -> None:
+@pytest.mark.server("holding one member")
+async def test_moves_from_a_read_only_server_to_another_one(local: AnyEnsemble[Any]) -> None:
     """The read-only server stays as it is; the client finds the other ones by asking."""
     alone, *others = local
     async with left_alone(local), zk.open_client(local.hosts, read_only=True) as client:
@@ -105,6 +104,7 @@ async def test_moves_from_a_read_only_server_to_another_one(local: Ensemble) -> 
         await client.create("/moved")
 
 
+@pytest.mark.server("read-only mode without local sessions")
 async def test_global_session_waits_for_a_quorum(make_ensemble: MakeEnsemble) -> None:
     """A read-only server refuses it: it is not given up for a session that can only read."""
     ensemble = await blocking(make_ensemble, 3, Options(read_only_mode=True))

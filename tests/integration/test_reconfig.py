@@ -6,13 +6,13 @@ import pytest
 import trio
 
 import zk_trio as zk
-from tests.conftest import MakeEnsemble
+from tests.conftest import MakeRealEnsemble
 from tests.integration.tools import brief, next_change, until
 from tests.support.ensemble import Ensemble, member_line
 from tests.support.settings import SUPER, Options
 from tests.support.waiting import blocking
 
-pytestmark = [pytest.mark.trio, pytest.mark.server, pytest.mark.ensemble]
+pytestmark = [pytest.mark.trio, pytest.mark.server("other members")]
 
 AS_SUPER = [("digest", ":".join(SUPER))]
 CONFIG = "/zookeeper/config"
@@ -22,7 +22,7 @@ def ids(config: zk.EnsembleConfig) -> list[int]:
     return sorted(member.id for member in config.members)
 
 
-async def test_members_join_and_leave(make_ensemble: MakeEnsemble) -> None:
+async def test_members_join_and_leave(make_ensemble: MakeRealEnsemble) -> None:
     ensemble = await blocking(make_ensemble, 3, Options())
     newcomer = await blocking(ensemble.newcomer)
     await blocking(newcomer.wait_until_serving)
@@ -65,7 +65,7 @@ async def test_members_join_and_leave(make_ensemble: MakeEnsemble) -> None:
         assert sorted(member.role for member in replaced.members) == ["observer", "participant", "participant"]
 
 
-async def test_reconfig_in_progress(make_ensemble: MakeEnsemble) -> None:
+async def test_reconfig_in_progress(make_ensemble: MakeRealEnsemble) -> None:
     """While the followers are held, the first one is not done, and the second one is refused."""
     ensemble: Ensemble = await blocking(make_ensemble, 3, Options())
     leader = await blocking(ensemble.wait_for_leader)

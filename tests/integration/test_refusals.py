@@ -5,18 +5,16 @@ from collections.abc import Iterator
 import pytest
 
 import zk_trio as zk
-from tests.conftest import MakeServer, Shared
-from tests.support.leaks import children
-from tests.support.servers import ZooKeeperServer
+from tests.conftest import MakeServer, Shared, open_server
+from tests.support.servers import AnyServer
 from tests.support.settings import Options
 
-pytestmark = [pytest.mark.trio, pytest.mark.server]
+pytestmark = pytest.mark.trio
 
 STRICT = Options(
     config={
         "extendedTypesEnabled": "false",
         "reconfigEnabled": "false",
-        "enforceQuota": "true",
         "4lw.commands.whitelist": "srvr",
     },
 )
@@ -26,15 +24,13 @@ OVERLOADED = Options(
 
 
 @pytest.fixture(scope="module")
-def strict(shared: Shared) -> Iterator[ZooKeeperServer]:
+def strict(zookeeper: str, shared: Shared) -> Iterator[AnyServer]:
     """A server with most features off."""
-    before = children()
-    with ZooKeeperServer(STRICT) as server:
-        shared.children |= children() - before
+    with shared.open(open_server(zookeeper, STRICT)) as server:
         yield server
 
 
-async def test_ttl_is_off(strict: ZooKeeperServer) -> None:
+async def test_ttl_is_off(strict: AnyServer) -> None:
     async with zk.open_client(strict.hosts) as client:
         with pytest.raises(zk.UnimplementedError) as caught:
             await client.create("/ttl", ttl=1)
@@ -46,7 +42,7 @@ async def test_ttl_is_off(strict: ZooKeeperServer) -> None:
         assert client.state is zk.SessionState.CONNECTED
 
 
-async def test_reconfig_is_off(strict: ZooKeeperServer) -> None:
+async def test_reconfig_is_off(strict: AnyServer) -> None:
     async with zk.open_client(strict.hosts) as client:
         with pytest.raises(zk.ReconfigDisabledError) as caught:
             await client.reconfig(leaving="1")
@@ -63,8 +59,10 @@ async def test_reconfig_of_a_standalone_server(client: zk.Client) -> None:
     assert (config.members, config.version) == ((), None)
 
 
-async def test_quota(strict: ZooKeeperServer) -> None:
-    async with zk.open_client(strict.hosts) as client:
+@pytest.mark.server("quotas")
+async def test_quota(make_server: MakeServer) -> None:
+    server = make_server(Options(config={"enforceQuota": "true"}))
+    async with zk.open_client(server.hosts) as client:
         await client.create("/limited")
         limits = b"count=-1,bytes=-1=;byteHardLimit=20;countHardLimit=3"
         await client.create("/zookeeper/quota/limited/zookeeper_limits", limits, make_parents=True)
@@ -83,13 +81,14 @@ async def test_quota(strict: ZooKeeperServer) -> None:
         assert sorted(await client.get_children("/limited")) == ["a", "b"]
 
 
-async def test_words_that_are_not_listed(strict: ZooKeeperServer) -> None:
+async def test_words_that_are_not_listed(strict: AnyServer) -> None:
     assert "Mode: standalone" in await zk.four_letter_word(strict.hosts, "srvr")
     for word in ("mntr", "ruok"):
         with pytest.raises(zk.FourLetterError, match="whitelist"):
             await zk.four_letter_word(strict.hosts, word)
 
 
+@pytest.mark.server("refusing what is too much")
 async def test_overload(make_server: MakeServer) -> None:
     """What an overloaded server refuses is made again, as far as the policy allows."""
     server = make_server(OVERLOADED)

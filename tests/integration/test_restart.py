@@ -4,17 +4,17 @@ import pytest
 import trio
 
 import zk_trio as zk
-from tests.conftest import MakeServer
+from tests.conftest import MakeRealServer
 from tests.integration.tools import brief, next_change, reach, until
 from tests.support.raw import RawClient
-from tests.support.servers import ZooKeeperServer
+from tests.support.servers import AnyServer
 from tests.support.settings import Options
 from tests.support.waiting import blocking
 
-pytestmark = [pytest.mark.trio, pytest.mark.server]
+pytestmark = pytest.mark.trio
 
 
-async def test_killed_in_the_middle_of_requests(server: ZooKeeperServer, root: str) -> None:
+async def test_killed_in_the_middle_of_requests(server: AnyServer, root: str) -> None:
     """Every acknowledged write is there, what is raised was in flight, and reads never fail."""
     made: list[str] = []
     unknown: list[str] = []
@@ -62,7 +62,7 @@ async def test_killed_in_the_middle_of_requests(server: ZooKeeperServer, root: s
             pass
 
 
-async def test_killed_before_a_pipeline_is_answered(server: ZooKeeperServer, root: str) -> None:
+async def test_killed_before_a_pipeline_is_answered(server: AnyServer, root: str) -> None:
     async with zk.open_client(server.hosts) as client:
         pipeline = client.pipeline()
         for n in range(200):
@@ -88,7 +88,7 @@ async def test_killed_before_a_pipeline_is_answered(server: ZooKeeperServer, roo
         assert there == list(range(len(there)))
 
 
-async def test_restarted_in_order(server: ZooKeeperServer, root: str, witness: RawClient) -> None:
+async def test_restarted_in_order(server: AnyServer, root: str, witness: RawClient) -> None:
     """What waits for the connection is sent when it is back, in order."""
     async with zk.open_client(server.hosts) as client, client.watch_data(root) as watch:
         await blocking(server.stop)
@@ -103,7 +103,8 @@ async def test_restarted_in_order(server: ZooKeeperServer, root: str, witness: R
         assert brief(await watch.fired()) == ("DATA_CHANGED", root)
 
 
-async def test_server_that_has_lost_its_data(make_server: MakeServer) -> None:
+@pytest.mark.server("losing its data")
+async def test_server_that_has_lost_its_data(make_server: MakeRealServer) -> None:
     """A wiped server is behind what the client has seen, and refuses it: that is no expiry, until it has caught up."""
     server = make_server(Options())
     async with zk.open_client(server.hosts, session_timeout=2) as client:

@@ -7,15 +7,14 @@ import pytest
 import trio
 
 import zk_trio as zk
-from tests.conftest import Shared
+from tests.conftest import Shared, open_server
 from tests.support.certificates import Certificates
-from tests.support.leaks import children
 from tests.support.proxy import ChaosProxy
-from tests.support.servers import ZooKeeperServer
+from tests.support.servers import AnyServer, ZooKeeperServer
 from tests.support.settings import Options
 from tests.support.waiting import blocking
 
-pytestmark = [pytest.mark.trio, pytest.mark.server]
+pytestmark = pytest.mark.trio
 
 USERS = {"bob": "bobsecret", "alice": "pässwörd"}
 SASL = Options(sasl_users=USERS)
@@ -23,35 +22,27 @@ SASL_ONLY = Options(sasl_users=USERS, require_sasl=True)
 
 
 @pytest.fixture(scope="module")
-def sasl(shared: Shared) -> Iterator[ZooKeeperServer]:
+def sasl(zookeeper: str, shared: Shared) -> Iterator[AnyServer]:
     """A server that offers SASL."""
-    before = children()
-    with ZooKeeperServer(SASL) as server:
-        shared.children |= children() - before
+    with shared.open(open_server(zookeeper, SASL)) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
-def sasl_only(shared: Shared) -> Iterator[ZooKeeperServer]:
+def sasl_only(zookeeper: str, shared: Shared) -> Iterator[AnyServer]:
     """A server that demands SASL."""
-    before = children()
-    with ZooKeeperServer(SASL_ONLY) as server:
-        shared.children |= children() - before
+    with shared.open(open_server(zookeeper, SASL_ONLY)) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def tls(shared: Shared, certificates: Certificates) -> Iterator[ZooKeeperServer]:
     """A server with TLS that demands client certificates."""
-    before = children()
-    with ZooKeeperServer(Options(certificates=certificates)) as server:
-        shared.children |= children() - before
-        shared.servers.append(server)
+    with shared.open(ZooKeeperServer(Options(certificates=certificates))) as server:
         yield server
-        shared.servers.remove(server)
 
 
-async def test_sasl(sasl: ZooKeeperServer) -> None:
+async def test_sasl(sasl: AnyServer) -> None:
     async with zk.open_client(sasl.hosts, sasl=zk.digest_md5("bob", "bobsecret")) as client:
         assert set(await client.whoami()) == {zk.Id("sasl", "bob"), zk.Id("ip", "127.0.0.1")}
         await client.create("/bobs", b"data", acl=[zk.sasl_acl("bob")])
@@ -67,7 +58,7 @@ async def test_sasl(sasl: ZooKeeperServer) -> None:
             await client.get("/bobs")
 
 
-async def test_sasl_after_a_reconnect(sasl: ZooKeeperServer) -> None:
+async def test_sasl_after_a_reconnect(sasl: AnyServer) -> None:
     with ChaosProxy(sasl.port) as proxy:
         auth = [("digest", "carol:word")]
         async with zk.open_client(proxy.hosts, sasl=zk.digest_md5("bob", "bobsecret"), auth=auth) as client:
@@ -78,9 +69,7 @@ async def test_sasl_after_a_reconnect(sasl: ZooKeeperServer) -> None:
 
 @pytest.mark.parametrize("user, password", [("bob", "wrong-secret"), ("nobody", "wrong-secret")])
 @pytest.mark.parametrize("required", [False, True])
-async def test_wrong_password(
-    sasl: ZooKeeperServer, sasl_only: ZooKeeperServer, user: str, password: str, required: bool
-) -> None:
+async def test_wrong_password(sasl: AnyServer, sasl_only: AnyServer, user: str, password: str, required: bool) -> None:
     server = sasl_only if required else sasl
     with trio.fail_after(5), pytest.raises(zk.AuthFailedError) as caught:
         async with zk.open_client(server.hosts, sasl=zk.digest_md5(user, password)):
@@ -89,7 +78,7 @@ async def test_wrong_password(
     assert password not in repr(caught.value) + str(caught.value)
 
 
-async def test_server_that_demands_sasl(sasl_only: ZooKeeperServer) -> None:
+async def test_server_that_demands_sasl(sasl_only: AnyServer) -> None:
     async with zk.open_client(sasl_only.hosts, sasl=zk.digest_md5("bob", "bobsecret")) as client:
         await client.create("/a", b"data")
         assert (await client.get("/a")).data == b"data"
@@ -107,12 +96,13 @@ async def test_server_that_demands_sasl(sasl_only: ZooKeeperServer) -> None:
             assert [state async for state in states][-1] is zk.SessionState.AUTH_FAILED
 
 
-async def test_server_without_sasl(server: ZooKeeperServer) -> None:
+async def test_server_without_sasl(server: AnyServer) -> None:
     with trio.fail_after(5), pytest.raises(zk.AuthFailedError):
         async with zk.open_client(server.hosts, sasl=zk.digest_md5("bob", "bobsecret")):
             pytest.fail("it opened")
 
 
+@pytest.mark.server("TLS")
 async def test_tls(tls: ZooKeeperServer, certificates: Certificates) -> None:
     context = certificates.client_context()
     async with zk.open_client(tls.secure_hosts, ssl=context) as client:
@@ -138,6 +128,7 @@ async def test_tls(tls: ZooKeeperServer, certificates: Certificates) -> None:
         assert identity in await client.whoami()
 
 
+@pytest.mark.server("TLS")
 async def test_tls_reconnects_with_a_fresh_context(tls: ZooKeeperServer, certificates: Certificates) -> None:
     made = []
 
@@ -167,6 +158,7 @@ async def refused(hosts: str, context: ssl.SSLContext | None) -> str:
     return reason
 
 
+@pytest.mark.server("TLS")
 async def test_tls_that_one_side_refuses(tls: ZooKeeperServer, certificates: Certificates) -> None:
     """The error says what to do. TLS 1.2 refuses in the handshake, TLS 1.3 with the first bytes: all the same."""
     without = certificates.client_context(certificate=False)

@@ -19,12 +19,12 @@ from tests.integration.tools import (
 )
 from tests.support.proxy import ChaosProxy
 from tests.support.raw import RawClient, RawError, expire
-from tests.support.servers import HOST, ZooKeeperServer
+from tests.support.servers import HOST, AnyServer
 
-pytestmark = [pytest.mark.trio, pytest.mark.server]
+pytestmark = pytest.mark.trio
 
 
-async def expire_behind(client: zk.Client, proxy: ChaosProxy, server: ZooKeeperServer) -> None:
+async def expire_behind(client: zk.Client, proxy: ChaosProxy, server: AnyServer) -> None:
     """A rival ends the session while its owner cannot be reached, and takes it back in vain."""
     ticket = client.ticket
     assert ticket is not None
@@ -36,7 +36,7 @@ async def expire_behind(client: zk.Client, proxy: ChaosProxy, server: ZooKeeperS
 
 
 async def test_expired_session_is_followed_by_a_new_one(
-    proxy: ChaosProxy, server: ZooKeeperServer, root: str, witness: RawClient
+    proxy: ChaosProxy, server: AnyServer, root: str, witness: RawClient
 ) -> None:
     async with zk.open_client(proxy.hosts, auth=[("digest", "bob:secret")]) as client:
         old = client.session_id
@@ -63,7 +63,7 @@ async def test_expired_session_is_followed_by_a_new_one(
         assert stat.ephemeral_owner == client.session_id
 
 
-async def test_expiry_ends_the_scope_if_asked_to(proxy: ChaosProxy, server: ZooKeeperServer, root: str) -> None:
+async def test_expiry_ends_the_scope_if_asked_to(proxy: ChaosProxy, server: AnyServer, root: str) -> None:
     cancelled = False
     with pytest.raises(zk.SessionExpiredError):
         async with zk.open_client(proxy.hosts, on_expiry="raise") as client:
@@ -80,7 +80,7 @@ async def test_expiry_ends_the_scope_if_asked_to(proxy: ChaosProxy, server: ZooK
 
 
 async def test_calls_of_an_expired_session_say_whether_they_were_sent(
-    proxy: ChaosProxy, server: ZooKeeperServer, root: str, witness: RawClient
+    proxy: ChaosProxy, server: AnyServer, root: str, witness: RawClient
 ) -> None:
     """What was in flight at the loss, and what waited for a connection that never came."""
     outcomes: dict[str, BaseException | str] = {}
@@ -114,7 +114,7 @@ async def test_calls_of_an_expired_session_say_whether_they_were_sent(
         assert await client.create(f"{root}/next") == f"{root}/next"
 
 
-async def test_session_that_expires_on_a_live_connection(server: ZooKeeperServer, root: str) -> None:
+async def test_session_that_expires_on_a_live_connection(server: AnyServer, root: str) -> None:
     """The server just closes the connection; the next handshake says why."""
     async with zk.open_client(server.hosts) as client:
         old = client.session_id
@@ -132,7 +132,7 @@ async def test_session_that_expires_on_a_live_connection(server: ZooKeeperServer
         assert await client.get_children(root) == []
 
 
-async def test_resumed_by_its_ticket(server: ZooKeeperServer, root: str, witness: RawClient) -> None:
+async def test_resumed_by_its_ticket(server: AnyServer, root: str, witness: RawClient) -> None:
     async with zk.open_client(server.hosts, keep_session=True) as first:
         await first.create(f"{root}/e", ephemeral=True)
         ticket = first.ticket
@@ -147,7 +147,7 @@ async def test_resumed_by_its_ticket(server: ZooKeeperServer, root: str, witness
     assert witness.children(root) == []
 
 
-async def test_moved_to_another_client(proxy: ChaosProxy, server: ZooKeeperServer, root: str) -> None:
+async def test_moved_to_another_client(proxy: ChaosProxy, server: AnyServer, root: str) -> None:
     """The last one to come has the session; the first is told by the end of its connection."""
     async with zk.open_client(proxy.hosts, keep_session=True, retry=zk.RetryPolicy(max_attempts=1)) as first:
         await first.create(f"{root}/e", ephemeral=True)
@@ -164,7 +164,7 @@ async def test_moved_to_another_client(proxy: ChaosProxy, server: ZooKeeperServe
         assert await first.get_children(root) == []
 
 
-async def test_ticket_of_a_session_that_is_over(server: ZooKeeperServer) -> None:
+async def test_ticket_of_a_session_that_is_over(server: AnyServer) -> None:
     """Who holds a ticket counts on that session: no other one takes its place."""
     async with zk.open_client(server.hosts) as client:
         ticket = client.ticket
@@ -176,7 +176,7 @@ async def test_ticket_of_a_session_that_is_over(server: ZooKeeperServer) -> None
                 pytest.fail("it opened")
 
 
-async def test_everything_is_gone_after_the_scope(server: ZooKeeperServer, root: str) -> None:
+async def test_everything_is_gone_after_the_scope(server: AnyServer, root: str) -> None:
     await until(lambda: open_connections(server) == 0)
     ids = []
     async with trio.open_nursery() as nursery:
@@ -195,7 +195,7 @@ async def test_everything_is_gone_after_the_scope(server: ZooKeeperServer, root:
     assert not [session for session in ids if f"{session & (2**64 - 1):x}" in dumped]
 
 
-async def test_scope_that_is_cancelled_ends_its_session(server: ZooKeeperServer, root: str, witness: RawClient) -> None:
+async def test_scope_that_is_cancelled_ends_its_session(server: AnyServer, root: str, witness: RawClient) -> None:
     with trio.CancelScope() as scope:
         async with zk.open_client(server.hosts) as client:
             await client.create(f"{root}/e", ephemeral=True)
@@ -205,7 +205,7 @@ async def test_scope_that_is_cancelled_ends_its_session(server: ZooKeeperServer,
     await until(lambda: not connections_of(server, client.session_id))
 
 
-async def test_calls_after_the_end(server: ZooKeeperServer, root: str) -> None:
+async def test_calls_after_the_end(server: AnyServer, root: str) -> None:
     async with zk.open_client(server.hosts) as client:
         pass
     calls: list[Callable[[], Awaitable[object]]] = [lambda: client.get(root), lambda: client.create(f"{root}/a")]
@@ -217,7 +217,7 @@ async def test_calls_after_the_end(server: ZooKeeperServer, root: str) -> None:
 
 
 async def test_last_calls_are_answered_before_the_session_ends(
-    server: ZooKeeperServer, root: str, witness: RawClient
+    server: AnyServer, root: str, witness: RawClient
 ) -> None:
     made = []
     asked = 0

@@ -7,9 +7,9 @@ import zk_trio as zk
 from tests.integration.tools import reach
 from tests.support.proxy import ChaosProxy
 from tests.support.raw import RawClient, expire
-from tests.support.servers import HOST, ZooKeeperServer
+from tests.support.servers import HOST, AnyServer
 
-pytestmark = [pytest.mark.trio, pytest.mark.server]
+pytestmark = pytest.mark.trio
 
 SLACK = 0.5
 """Seconds by which a busy machine may be late."""
@@ -92,7 +92,7 @@ async def test_expires_locally_if_asked_to(proxy: ChaosProxy, root: str, refused
     assert asked + 4 / 3 <= ended <= answered + 4 / 3 + SLACK
 
 
-async def test_pause_shorter_than_the_silence_goes_unnoticed(server: ZooKeeperServer, root: str) -> None:
+async def test_pause_shorter_than_the_silence_goes_unnoticed(server: AnyServer, root: str) -> None:
     async with zk.open_client(server.hosts, session_timeout=3) as client, client.states() as states:
         assert await anext(states) is zk.SessionState.CONNECTED
         server.pause()
@@ -106,7 +106,7 @@ async def test_pause_shorter_than_the_silence_goes_unnoticed(server: ZooKeeperSe
             pytest.fail(f"it went {await anext(states)}")
 
 
-async def test_longer_pause_suspends_and_the_session_lives_on(server: ZooKeeperServer, root: str) -> None:
+async def test_longer_pause_suspends_and_the_session_lives_on(server: AnyServer, root: str) -> None:
     async with zk.open_client(server.hosts, session_timeout=4) as client:
         await client.create(f"{root}/e", ephemeral=True)
         session = client.session_id
@@ -132,7 +132,7 @@ async def test_handshake_that_dribbles_is_given_up(proxy: ChaosProxy) -> None:
     assert proxy.connections >= 2
 
 
-async def test_silent_server_is_passed_by(proxy: ChaosProxy, server: ZooKeeperServer) -> None:
+async def test_silent_server_is_passed_by(proxy: ChaosProxy, server: AnyServer) -> None:
     """One accepts connections and says nothing: the other one has the client, in whatever order they are tried."""
     proxy.black_hole()
     for _ in range(10):
@@ -197,7 +197,7 @@ async def test_no_server(proxy: ChaosProxy) -> None:
         assert await client.exists("/") is not None
 
 
-async def test_closing_is_bounded(proxy: ChaosProxy, server: ZooKeeperServer) -> None:
+async def test_closing_is_bounded(proxy: ChaosProxy, server: AnyServer) -> None:
     """Also without a server's word; the session is then left to its timeout."""
     async with zk.open_client(proxy.hosts, close_grace=0.5) as client:
         ticket = client.ticket

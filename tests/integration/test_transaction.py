@@ -8,12 +8,12 @@ import trio
 import zk_trio as zk
 from tests.integration.tools import until
 from tests.support.raw import RawClient
-from tests.support.servers import ZooKeeperServer
+from tests.support.servers import AnyServer
 
-pytestmark = [pytest.mark.trio, pytest.mark.server]
+pytestmark = pytest.mark.trio
 
 
-async def test_all_operations(client: zk.Client, server: ZooKeeperServer, root: str, witness: RawClient) -> None:
+async def test_all_operations(client: zk.Client, server: AnyServer, root: str, witness: RawClient) -> None:
     witness.create(f"{root}/old", b"old")
     witness.create(f"{root}/gone")
     transaction = (
@@ -102,7 +102,7 @@ async def test_too_large(client: zk.Client, root: str, witness: RawClient) -> No
         client.transaction().create("relative")
 
 
-async def test_counter_of_many(client: zk.Client, server: ZooKeeperServer, root: str) -> None:
+async def test_counter_of_many(client: zk.Client, server: AnyServer, root: str) -> None:
     """Compare and set by several clients at once: no increment is lost."""
     path = await client.create(f"{root}/counter", b"0")
 
@@ -129,7 +129,7 @@ async def test_counter_of_many(client: zk.Client, server: ZooKeeperServer, root:
 
 
 async def test_ephemerals_of_a_transaction_go_with_the_session(
-    server: ZooKeeperServer, root: str, witness: RawClient
+    server: AnyServer, root: str, witness: RawClient
 ) -> None:
     async with zk.open_client(server.hosts) as client:
         await client.transaction().create(f"{root}/e", ephemeral=True).create(f"{root}/p").commit()

@@ -11,17 +11,17 @@ import zk_trio as zk
 from tests.integration.tools import at_once, brief, next_change, next_changes, reach, until, watches_of
 from tests.support.proxy import ChaosProxy
 from tests.support.raw import RawClient
-from tests.support.servers import ZooKeeperServer
+from tests.support.servers import AnyServer
 
-pytestmark = [pytest.mark.trio, pytest.mark.server]
+pytestmark = pytest.mark.trio
 
 
-async def unwatched(client: zk.Client, server: ZooKeeperServer) -> None:
+async def unwatched(client: zk.Client, server: AnyServer) -> None:
     """The server comes to hold no watch; before 3.9 only a second request removes a lasting one."""
     await until(lambda: not watches_of(server, client.session_id))
 
 
-async def test_persistent(client: zk.Client, server: ZooKeeperServer, root: str, witness: RawClient) -> None:
+async def test_persistent(client: zk.Client, server: AnyServer, root: str, witness: RawClient) -> None:
     path = f"{root}/a"
     async with client.watch(path) as changes:
         zxids = []
@@ -49,7 +49,7 @@ async def test_persistent(client: zk.Client, server: ZooKeeperServer, root: str,
     await unwatched(client, server)
 
 
-async def test_recursive(client: zk.Client, server: ZooKeeperServer, root: str, witness: RawClient) -> None:
+async def test_recursive(client: zk.Client, server: AnyServer, root: str, witness: RawClient) -> None:
     async with client.watch(root, recursive=True) as changes:
         for path in ("a", "a/b", "a/b/c"):
             witness.create(f"{root}/{path}")
@@ -68,7 +68,7 @@ async def test_recursive(client: zk.Client, server: ZooKeeperServer, root: str, 
     await unwatched(client, server)
 
 
-async def test_one_shots(client: zk.Client, server: ZooKeeperServer, root: str, witness: RawClient) -> None:
+async def test_one_shots(client: zk.Client, server: AnyServer, root: str, witness: RawClient) -> None:
     path = witness.create(f"{root}/a", b"1")
     async with client.watch_data(path) as data, client.watch_children(path) as children:
         assert data.seen.data == b"1"
@@ -107,9 +107,7 @@ async def test_all_kinds_hear_of_a_deletion(client: zk.Client, root: str, witnes
             assert brief(await watch.fired()) == ("DELETED", path)
 
 
-async def test_leaving_removes_the_watch(
-    client: zk.Client, server: ZooKeeperServer, root: str, witness: RawClient
-) -> None:
+async def test_leaving_removes_the_watch(client: zk.Client, server: AnyServer, root: str, witness: RawClient) -> None:
     path = witness.create(f"{root}/a")
     missing = f"{root}/missing"
     watches: list[tuple[Callable[[], zk.ChangeStream[Any] | zk.OneShotWatch[Any]], str, zk.WatcherType]] = [
@@ -137,7 +135,7 @@ async def test_leaving_removes_the_watch(
         assert not watches_of(server, client.session_id)
 
 
-async def test_check_watches_by_type(client: zk.Client, server: ZooKeeperServer, root: str) -> None:
+async def test_check_watches_by_type(client: zk.Client, server: AnyServer, root: str) -> None:
     kinds = (zk.WatcherType.CHILDREN, zk.WatcherType.DATA, zk.WatcherType.PERSISTENT)
     modern = server.version_info >= (3, 9)
     async with client.watch_children(root), client.watch_exists(f"{root}/a"):
@@ -158,9 +156,7 @@ async def test_check_watches_by_type(client: zk.Client, server: ZooKeeperServer,
             assert await client.check_watches(root, zk.WatcherType.PERSISTENT_RECURSIVE)
 
 
-async def test_wait_for_and_until_gone(
-    client: zk.Client, server: ZooKeeperServer, root: str, witness: RawClient
-) -> None:
+async def test_wait_for_and_until_gone(client: zk.Client, server: AnyServer, root: str, witness: RawClient) -> None:
     path = f"{root}/a"
     with trio.fail_after(10):
         await client.wait_until_gone(path)
@@ -303,7 +299,7 @@ async def test_one_shots_hear_of_what_they_missed(proxy: ChaosProxy, root: str, 
             assert brief(await watch.fired())[0] == event
 
 
-async def test_thousands_of_watches_are_set_again(proxy: ChaosProxy, server: ZooKeeperServer, root: str) -> None:
+async def test_thousands_of_watches_are_set_again(proxy: ChaosProxy, server: AnyServer, root: str) -> None:
     """More than one setWatches request may hold (ZOOKEEPER-706)."""
     paths = {f"{root}/{n}-{'x' * 200}" for n in range(3_000)}
     async with zk.open_client(proxy.hosts) as client, AsyncExitStack() as stack:
@@ -326,7 +322,7 @@ async def test_watch_of_the_root(client: zk.Client, root: str) -> None:
         assert brief(await next_change(changes)) == ("CREATED", f"{root}/a")
 
 
-async def test_streams_end_with_the_client(server: ZooKeeperServer, root: str) -> None:
+async def test_streams_end_with_the_client(server: AnyServer, root: str) -> None:
     async with zk.open_client(server.hosts) as client:
         changes = await client.watch(root).__aenter__()
         watch = await client.watch_exists(f"{root}/a").__aenter__()

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import trio
 
 import zk_trio as zk
-from tests.support.servers import ZooKeeperServer
+from tests.support.servers import AnyServer
 
 T = TypeVar("T")
 LIMIT = 15.0
@@ -87,22 +87,22 @@ def _section(text: str, heading: str) -> set[str]:
     return found
 
 
-def watches_of(server: ZooKeeperServer, session_id: int) -> set[str]:
+def watches_of(server: AnyServer, session_id: int) -> set[str]:
     """The paths that a session watches on this server; those watched for children alone are not among them."""
     return _section(server.four_letter("wchc"), hexadecimal(session_id))
 
 
-def ephemerals_of(server: ZooKeeperServer, session_id: int) -> set[str]:
+def ephemerals_of(server: AnyServer, session_id: int) -> set[str]:
     """The ephemeral znodes of a session, as this server knows them."""
     _, _, ephemerals = server.four_letter("dump").partition("ephemeral nodes dump:")
     return _section(ephemerals, hexadecimal(session_id))
 
 
-def connections_of(server: ZooKeeperServer, session_id: int) -> int:
+def connections_of(server: AnyServer, session_id: int) -> int:
     """How many connections a session has to this server."""
     return server.four_letter("cons").count(f"sid={hexadecimal(session_id)},")
 
 
-def open_connections(server: ZooKeeperServer) -> int:
+def open_connections(server: AnyServer) -> int:
     """How many connections this server has, the asking one not counted."""
     return sum(line.startswith(" /") for line in server.four_letter("cons").split("\n")) - 1

@@ -21,10 +21,8 @@ import zk_blocking
 import zk_trio
 from tests.recipes.holder import SESSION
 from tests.support.raw import EPHEMERAL, SEQUENTIAL, RawClient
-from tests.support.servers import ZooKeeperServer
+from tests.support.servers import AnyServer
 from tests.support.snippets import ROOT
-
-pytestmark = pytest.mark.server
 
 LIMIT = 20.0
 PAIRS = [("trio", "blocking"), ("blocking", "trio")]
@@ -41,7 +39,7 @@ class Program:
         then: what it does when it holds the lock.
     """
 
-    def __init__(self, adapter: str, server: ZooKeeperServer, root: str, name: str, then: str) -> None:
+    def __init__(self, adapter: str, server: AnyServer, root: str, name: str, then: str) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.recipes.holder", adapter, server.hosts, root, name, then],
             stdin=subprocess.PIPE,
@@ -114,7 +112,7 @@ def data(root: str, witness: RawClient) -> str:
 
 @pytest.mark.parametrize("first, second", PAIRS)
 def test_a_holder_that_is_stopped_in_the_middle_of_its_work(
-    server: ZooKeeperServer, witness: RawClient, root: str, data: str, first: str, second: str
+    server: AnyServer, witness: RawClient, root: str, data: str, first: str, second: str
 ) -> None:
     """The other one takes over when its session is over; what it had still in hand is refused."""
     with Program(first, server, root, "first", "write on") as stale:
@@ -143,7 +141,7 @@ def test_a_holder_that_is_stopped_in_the_middle_of_its_work(
 @pytest.mark.parametrize("then", ["write", "leave", "check"])
 @pytest.mark.parametrize("first, second", PAIRS)
 def test_a_holder_that_is_stopped_and_goes_on_with_the_next_line(
-    server: ZooKeeperServer, witness: RawClient, root: str, data: str, first: str, second: str, then: str
+    server: AnyServer, witness: RawClient, root: str, data: str, first: str, second: str, then: str
 ) -> None:
     """It has not looked at its connection since, and is told all the same: when it writes, checks or leaves."""
     with Program(first, server, root, "first", f"stop and {then}") as stale:
@@ -168,9 +166,7 @@ def test_a_holder_that_is_stopped_and_goes_on_with_the_next_line(
 
 
 @pytest.mark.parametrize("adapter", ["trio", "blocking"])
-def test_a_holder_that_is_killed(
-    server: ZooKeeperServer, witness: RawClient, root: str, data: str, adapter: str
-) -> None:
+def test_a_holder_that_is_killed(server: AnyServer, witness: RawClient, root: str, data: str, adapter: str) -> None:
     with Program(adapter, server, root, "first", "write on") as killed:
         killed.holds()
     with Program(adapter, server, root, "second", "write once") as other:
@@ -205,7 +201,7 @@ class Curators:
         self._client.delete(self.node)
 
 
-def in_trio(server: ZooKeeperServer, path: str, held: Callable[[], None], wanted: Callable[[], None]) -> None:
+def in_trio(server: AnyServer, path: str, held: Callable[[], None], wanted: Callable[[], None]) -> None:
     """Take the lock on trio; *wanted* is called when we wait for it, *held* when we have it."""
 
     async def main() -> None:
@@ -226,7 +222,7 @@ def in_trio(server: ZooKeeperServer, path: str, held: Callable[[], None], wanted
     trio.run(main)
 
 
-def in_threads(server: ZooKeeperServer, path: str, held: Callable[[], None], wanted: Callable[[], None]) -> None:
+def in_threads(server: AnyServer, path: str, held: Callable[[], None], wanted: Callable[[], None]) -> None:
     """The same in threads; the first try is in vain if somebody else has it."""
     with zk_blocking.open_client(server.hosts) as client:
         if client.lock(path).contenders():
@@ -239,7 +235,7 @@ def in_threads(server: ZooKeeperServer, path: str, held: Callable[[], None], wan
 
 
 @pytest.mark.parametrize("ours", [in_trio, in_threads])
-def test_curator_has_it(server: ZooKeeperServer, root: str, witness: RawClient, ours: Callable[..., None]) -> None:
+def test_curator_has_it(server: AnyServer, root: str, witness: RawClient, ours: Callable[..., None]) -> None:
     """We wait until it gives it back."""
     path = witness.create(f"{root}/lock")
     theirs = Curators(witness, path)
@@ -256,7 +252,7 @@ def test_curator_has_it(server: ZooKeeperServer, root: str, witness: RawClient, 
 
 
 @pytest.mark.parametrize("ours", [in_trio, in_threads])
-def test_we_have_it(server: ZooKeeperServer, root: str, witness: RawClient, ours: Callable[..., None]) -> None:
+def test_we_have_it(server: AnyServer, root: str, witness: RawClient, ours: Callable[..., None]) -> None:
     """Curator waits until we give it back."""
     path = witness.create(f"{root}/lock")
     waiting: list[Curators] = []

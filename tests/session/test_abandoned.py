@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.session.harness import PASSWORD, SESSION_ID, STAT, Peer, connected, only, reply
+from tests.session.harness import PASSWORD, SESSION_ID, STAT, Peer, T, connected, only, reply
 from zk_sansio.errors import ConnectionLossError
 from zk_sansio.session import Call, SessionState, SessionTicket
 from zk_sansio.session._orphans import created_ephemerals, requested_paths, suspects
@@ -26,9 +26,11 @@ from zk_sansio.wire import (
     Request,
     SetData,
     Stat,
+    Sync,
 )
 
 EPHEMERAL, SEQUENTIAL = CreateMode.EPHEMERAL, CreateMode.EPHEMERAL_SEQUENTIAL
+SYNC = Sync("/")
 TAG = "_c_01234567-89ab-cdef-0123-456789abcdef-"
 
 
@@ -55,6 +57,24 @@ def reconnect(peer: Peer, **fields: Any) -> list[Request[Any]]:
     peer.accept(**fields)
     peer.drain()
     return peer.taken()
+
+
+def reconnect_here(peer: Peer) -> list[Request[Any]]:
+    """Connect, and return what is sent."""
+    peer.open()
+    peer.accept()
+    peer.drain()
+    return peer.taken()
+
+
+def behind_sync(peer: Peer, sent: list[Request[Any]]) -> list[Request[Any]]:
+    """Carry out the sync that a search begins with, the first of what was *sent*, and return the rest."""
+    assert sent[0] == SYNC
+    assert SYNC not in sent[1:]
+    assert peer.requests[0][1] == SYNC
+    peer.answer()
+    assert peer.take() == []
+    return sent[1:]
 
 
 # --- what is known from a request and its reply
@@ -252,16 +272,9 @@ def test_abandoned_after_an_answer_and_the_loss_of_the_connection() -> None:
     peer.answer()
     peer.lose()
     peer.session.abandon(call)
-    assert reconnect_here(peer) == [Exists("/e")]
+    assert behind_sync(peer, reconnect_here(peer)) == [Exists("/e")]
     peer.answer(ours(50))
     assert peer.taken() == [Delete("/e")]
-
-
-def reconnect_here(peer: Peer) -> list[Request[Any]]:
-    peer.open()
-    peer.accept()
-    peer.drain()
-    return peer.taken()
 
 
 @pytest.mark.parametrize("path", ["", "x", "/a/", "/\0", "/\U0001f600"])
@@ -297,7 +310,7 @@ def test_a_lost_orphan_is_found_and_removed() -> None:
     zxid = peer.session.last_zxid
     abandoned(peer, create())
     waiting = peer.session.submit(SetData("/a", b""))
-    assert reconnect(peer) == [Exists("/e")]
+    assert behind_sync(peer, reconnect(peer)) == [Exists("/e")]
     peer.answer(ours(zxid + 1))
     assert peer.taken() == [Delete("/e")]
     peer.answer()
@@ -311,7 +324,7 @@ def test_it_is_looked_for_before_anything_else_is_sent() -> None:
     abandoned(peer, create())
     peer.lose()
     peer.session.submit(GetData("/a"))
-    assert reconnect_here(peer) == [Exists("/e"), GetData("/a")]
+    assert behind_sync(peer, reconnect_here(peer)) == [Exists("/e"), GetData("/a")]
 
 
 @pytest.mark.parametrize(
@@ -320,7 +333,7 @@ def test_it_is_looked_for_before_anything_else_is_sent() -> None:
 def test_what_is_not_the_orphan_stays(stat: Stat | None) -> None:
     peer = connected()
     abandoned(peer, create())
-    assert reconnect(peer) == [Exists("/e")]
+    assert behind_sync(peer, reconnect(peer)) == [Exists("/e")]
     peer.answer(stat, code=0 if stat else -101)
     assert peer.take() == []
     assert reconnect(peer) == []
@@ -332,7 +345,7 @@ def test_one_as_old_as_what_was_seen_before_is_another() -> None:
     peer.take()
     peer.answer(zxid=500)
     abandoned(peer, create())
-    assert reconnect(peer) == [Exists("/e")]
+    assert behind_sync(peer, reconnect(peer)) == [Exists("/e")]
     peer.answer(ours(500))
     assert peer.take() == []
 
@@ -347,7 +360,7 @@ def test_a_call_that_was_never_sent_has_made_nothing() -> None:
 def test_a_tagged_orphan_is_found_by_its_tag() -> None:
     peer = connected()
     abandoned(peer, create(f"/locks/{TAG}lock-", SEQUENTIAL))
-    assert reconnect(peer) == [GetChildren("/locks")]
+    assert behind_sync(peer, reconnect(peer)) == [GetChildren("/locks")]
     peer.answer(["x", f"{TAG}lock-0000000007", f"y{TAG}lock-0000000008"])
     assert peer.taken() == [Delete(f"/locks/{TAG}lock-0000000007")]
     peer.answer()
@@ -357,7 +370,7 @@ def test_a_tagged_orphan_is_found_by_its_tag() -> None:
 def test_a_tagged_orphan_below_the_root() -> None:
     peer = connected()
     abandoned(peer, create(f"/{TAG}", SEQUENTIAL))
-    assert reconnect(peer) == [GetChildren("/")]
+    assert behind_sync(peer, reconnect(peer)) == [GetChildren("/")]
     peer.answer([f"{TAG}0000000007"])
     assert peer.taken() == [Delete(f"/{TAG}0000000007")]
 
@@ -371,18 +384,19 @@ def test_a_sequential_orphan_without_a_tag_cannot_be_found() -> None:
 def test_the_orphans_of_a_lost_multi() -> None:
     peer = connected()
     abandoned(peer, Multi([create("/a"), Create("/b"), create(f"/l/{TAG}", SEQUENTIAL)]))
-    assert reconnect(peer) == [Exists("/a"), GetChildren("/l")]
+    assert behind_sync(peer, reconnect(peer)) == [Exists("/a"), GetChildren("/l")]
 
 
 def test_it_stays_a_suspect_until_the_server_has_answered() -> None:
     peer = connected()
     abandoned(peer, create())
     for _ in range(2):
-        assert reconnect(peer) == [Exists("/e")]  # no answer to the question
-    assert reconnect(peer) == [Exists("/e")]
+        assert reconnect(peer) == [SYNC, Exists("/e")]  # no answer at all
+        assert behind_sync(peer, reconnect(peer)) == [Exists("/e")]  # no answer to the question
+    assert behind_sync(peer, reconnect(peer)) == [Exists("/e")]
     peer.answer(ours(10**6))
     assert peer.taken() == [Delete("/e")]
-    assert reconnect(peer) == [Exists("/e")]  # no answer to the removal
+    assert behind_sync(peer, reconnect(peer)) == [Exists("/e")]  # no answer to the removal
     peer.answer(code=-101)
     assert reconnect(peer) == []
 
@@ -392,7 +406,7 @@ def test_the_answer_came_but_the_removal_was_lost() -> None:
     abandoned(peer, create())
     peer.answer()
     assert peer.taken() == [Delete("/e")]
-    assert reconnect(peer) == [Exists("/e")]
+    assert behind_sync(peer, reconnect(peer)) == [Exists("/e")]
 
 
 def test_a_new_session_has_no_orphans_of_the_old_one() -> None:
@@ -412,7 +426,7 @@ def test_a_search_whose_answer_is_too_large_is_given_up(tagged: bool) -> None:
     # Looking again on every connection would end each of them.
     peer = connected(max_reply=1000)
     abandoned(peer, create(f"/l/{TAG}", SEQUENTIAL) if tagged else create())
-    assert len(reconnect(peer)) == 1
+    assert len(behind_sync(peer, reconnect(peer))) == 1
     peer.receive(b"\0\1\0\0")
     assert not peer.up()
     peer.open()
@@ -424,7 +438,7 @@ def test_a_search_whose_answer_is_too_large_is_given_up(tagged: bool) -> None:
 def test_a_search_whose_answer_cannot_be_read_is_given_up() -> None:
     peer = connected()
     abandoned(peer, create())
-    assert reconnect(peer) == [Exists("/e")]
+    assert behind_sync(peer, reconnect(peer)) == [Exists("/e")]
     xid, _ = only(peer.requests)
     peer.receive(reply(xid, 5, 0, b"short"))
     assert not peer.up()
@@ -432,6 +446,206 @@ def test_a_search_whose_answer_cannot_be_read_is_given_up() -> None:
     peer.open()
     peer.accept()
     assert peer.take() == []
+
+
+# --- a server that is behind
+
+
+TAGGED = create(f"/l/{TAG}", SEQUENTIAL)
+FOUND: list[tuple[Create, Request[Any], Any, Delete]] = [
+    (create(), Exists("/e"), ours(10**6), Delete("/e")),
+    (TAGGED, GetChildren("/l"), [f"{TAG}0000000007"], Delete(f"/l/{TAG}0000000007")),
+]
+"""What is abandoned, how it is looked for, what a server answers that has it, and how it is removed."""
+
+
+def not_there(peer: Peer, question: Request[Any]) -> bytes:
+    """The answer of a server that does not have it."""
+    return peer.answered(code=-101) if isinstance(question, Exists) else peer.answered([])
+
+
+@pytest.mark.parametrize("request_, question, there, removal", FOUND)
+def test_a_server_that_is_behind_catches_up_before_it_is_asked(
+    request_: Create, question: Request[Any], there: Any, removal: Delete
+) -> None:
+    peer = connected()
+    abandoned(peer, request_)
+    peer.lose()
+    peer.session.submit(GetData("/a"))
+    assert reconnect_here(peer) == [SYNC, question, GetData("/a")]
+    behind = True
+    for sent in [sent for _, sent in peer.requests]:
+        if sent == SYNC:
+            behind = False
+            peer.answer()
+        elif sent != question:
+            peer.answer()
+        elif behind:
+            peer.receive(not_there(peer, question))
+        else:
+            peer.answer(there)
+    assert peer.taken() == [removal]
+    peer.answer()
+    assert reconnect(peer) == []
+
+
+def test_one_sync_is_in_front_of_all_questions() -> None:
+    peer = connected()
+    abandoned(peer, Multi([create("/a"), TAGGED, create("/b")]))
+    peer.lose()
+    waiting = [GetData("/x"), GetData("/y")]
+    for request in waiting:
+        peer.session.submit(request)
+    assert reconnect_here(peer) == [SYNC, Exists("/a"), GetChildren("/l"), Exists("/b"), *waiting]
+
+
+def test_the_answers_may_come_all_at_once() -> None:
+    peer = connected()
+    abandoned(peer, Multi([create("/a"), TAGGED]))
+    assert reconnect(peer) == [SYNC, Exists("/a"), GetChildren("/l")]
+    peer.receive(peer.answered(), peer.answered(ours(10**6)), peer.answered([f"{TAG}7"]))
+    assert peer.taken() == [Delete("/a"), Delete(f"/l/{TAG}7")]
+
+
+def test_without_suspects_there_is_no_sync() -> None:
+    peer = connected()
+    peer.lose()
+    peer.session.submit(GetData("/a"))
+    assert reconnect_here(peer) == [GetData("/a")]
+    peer.serve()
+    # Nor where those who were suspected are so no more, for somebody else asks for the same.
+    abandoned(peer, create())
+    peer.lose()
+    peer.session.submit(create())
+    assert [request.name for request in reconnect_here(peer)] == ["create"]
+    peer.serve()
+    # Nor when nothing that was found is left.
+    peer.session.disown(create("/f"), 50)
+    assert behind_sync(peer, peer.taken()) == [Exists("/f")]
+    peer.answer(code=-101)
+    peer.answer_all()
+    peer.advance(T / 3)
+    assert peer.take() == []
+    assert peer.pings == 1
+    assert reconnect(peer) == []
+
+
+CODES = pytest.mark.parametrize("code", [-127, -118, -999], ids=["throttled", "moved", "unknown"])
+
+
+@CODES
+@pytest.mark.parametrize("at_once", [False, True])
+@pytest.mark.parametrize("has_it", [False, True])
+@pytest.mark.parametrize("request_, question, there, removal", FOUND)
+def test_without_the_sync_no_answer_counts(
+    request_: Create, question: Request[Any], there: Any, removal: Delete, has_it: bool, at_once: bool, code: int
+) -> None:
+    peer = connected()
+    abandoned(peer, request_)
+    assert reconnect(peer) == [SYNC, question]
+    for _ in range(2):
+        replies = [peer.answered(code=code), peer.answered(there) if has_it else not_there(peer, question)]
+        for frames in [replies] if at_once else zip(replies):
+            peer.receive(*frames)
+        assert peer.take() == []  # neither removed nor looked for at once: the server may be busy
+        peer.answer_all()
+        peer.advance(T / 3)
+        assert peer.taken() == [SYNC, question]
+    assert peer.drain() == []
+    peer.answer()
+    peer.answer(there)
+    assert peer.taken() == [removal]
+    peer.answer()
+    peer.answer_all()
+    peer.advance(T / 3)
+    assert peer.take() == []
+    assert reconnect(peer) == []
+
+
+@CODES
+def test_without_the_sync_it_is_looked_for_on_the_next_connection(code: int) -> None:
+    peer = connected()
+    abandoned(peer, create())
+    assert reconnect(peer) == [SYNC, Exists("/e")]
+    peer.answer(code=code)
+    peer.answer(code=-101)
+    assert behind_sync(peer, reconnect(peer)) == [Exists("/e")]
+    peer.answer(code=-101)
+    peer.advance(T / 3)
+    assert peer.take() == []  # once is enough
+    assert reconnect(peer) == []
+
+
+def test_without_the_sync_all_of_them_stay() -> None:
+    peer = connected()
+    abandoned(peer, Multi([create("/a"), TAGGED, create("/b")]))
+    questions = [Exists("/a"), GetChildren("/l"), Exists("/b")]
+    assert reconnect(peer) == [SYNC, *questions]
+    peer.answer(code=-127)
+    peer.answer(code=-101)
+    peer.answer([])
+    peer.answer(ours(10**6))
+    peer.advance(T / 3)
+    assert behind_sync(peer, peer.taken()) == questions
+
+
+def test_only_the_answers_behind_the_failed_sync_do_not_count() -> None:
+    peer = connected()
+    peer.session.disown(create("/a"), 50)
+    peer.session.disown(create("/b"), 50)
+    assert peer.taken() == [SYNC, Exists("/a"), SYNC, Exists("/a"), Exists("/b")]
+    peer.answer()
+    peer.answer(code=-101)
+    peer.answer(code=-127)
+    peer.answer(code=-101)
+    peer.answer(code=-101)
+    peer.advance(T / 3)
+    assert behind_sync(peer, peer.taken()) == [Exists("/b")]
+
+
+def test_a_failed_sync_is_forgotten_with_those_who_were_looked_for() -> None:
+    # What is asked about an orphan that has just been made, because of a rival, needs no sync: this server has made it.
+    peer = connected()
+    abandoned(peer, create())
+    assert reconnect(peer) == [SYNC, Exists("/e")]
+    peer.answer(code=-127)
+    peer.answer(code=-101)
+    peer.session.submit(create())
+    peer.take()
+    assert reconnect(peer) == []  # it may be the rival's by now
+    call, _ = peer.session.submit(create("/f")), peer.session.submit(create("/f"))
+    peer.take()
+    peer.session.abandon(call)
+    peer.answer()
+    assert peer.taken() == [Exists("/f")]
+    peer.answer(code=-110)
+    peer.answer(ours(10**6))
+    assert peer.taken() == [Delete("/f")]
+
+
+@pytest.mark.parametrize("request_, question, there, removal", FOUND)
+def test_a_busy_server_is_asked_again_later(
+    request_: Create, question: Request[Any], there: Any, removal: Delete
+) -> None:
+    peer = connected()
+    abandoned(peer, request_)
+    assert behind_sync(peer, reconnect(peer)) == [question]
+    peer.answer(code=-127)
+    assert peer.take() == []
+    peer.advance(T / 3)
+    assert behind_sync(peer, peer.taken()) == [question]
+    peer.answer(there)
+    assert peer.taken() == [removal]
+    peer.answer(code=-127)
+    assert peer.take() == []
+    peer.answer_all()
+    peer.advance(T / 3)
+    # By now its whole name is known.
+    assert behind_sync(peer, peer.taken()) == [Exists(removal.path)]
+    peer.answer(ours(10**6))
+    assert peer.taken() == [removal]
+    peer.answer(code=-101)
+    assert reconnect(peer) == []
 
 
 # --- what somebody else here asked for
@@ -460,7 +674,7 @@ def test_a_tagged_one_is_nobody_else_s() -> None:
     abandoned(peer, create(f"/l/{TAG}", SEQUENTIAL))
     peer.lose()
     peer.session.submit(create(f"/l/{TAG}", SEQUENTIAL))
-    assert [request.name for request in reconnect_here(peer)] == ["get children", "create"]
+    assert [request.name for request in behind_sync(peer, reconnect_here(peer))] == ["get children", "create"]
 
 
 def test_a_removal_that_was_lost_together_with_a_rival() -> None:
@@ -546,7 +760,7 @@ def test_two_abandoned_calls_are_no_rivals() -> None:
 def test_disowned_while_connected() -> None:
     peer = connected()
     peer.session.disown(create(), 50)
-    assert peer.taken() == [Exists("/e")]
+    assert behind_sync(peer, peer.taken()) == [Exists("/e")]
     peer.answer(ours(51))
     assert peer.taken() == [Delete("/e")]
 
@@ -555,7 +769,7 @@ def test_disowned_while_suspended() -> None:
     peer = connected()
     peer.lose()
     peer.session.disown(create(), 50)
-    assert reconnect_here(peer) == [Exists("/e")]
+    assert behind_sync(peer, reconnect_here(peer)) == [Exists("/e")]
 
 
 def test_disowned_twice() -> None:
@@ -563,9 +777,10 @@ def test_disowned_twice() -> None:
     peer.session.disown(create(), 50)
     peer.session.disown(create(), 50)
     requests = peer.taken()
-    assert set(map(repr, requests)) == {repr(Exists("/e"))}
-    for _ in requests:
-        peer.answer(ours(51))
+    assert requests[0] == SYNC
+    assert set(map(repr, requests)) == {repr(SYNC), repr(Exists("/e"))}
+    for request in requests:
+        peer.answer("/" if request == SYNC else ours(51))
     removals = peer.taken()
     assert removals.count(Delete("/e")) == len(removals)
     peer.answer_all()
@@ -583,6 +798,6 @@ def test_disowned_on_a_read_only_server() -> None:
 def test_a_resumed_session_has_its_own_ephemerals() -> None:
     peer = connected(ticket=SessionTicket(session_id=-5, password=PASSWORD, last_zxid=70))
     peer.session.disown(create(), 50)
-    peer.take()
+    assert behind_sync(peer, peer.taken()) == [Exists("/e")]
     peer.answer(ours(51, owner=-5))
     assert peer.taken() == [Delete("/e")]

@@ -24,7 +24,7 @@ from zk_sansio.session import (
 )
 from zk_sansio.session._hosts import Server, ServerList
 from zk_sansio.session._probe import Prober
-from zk_sansio.wire import Create, CreateMode, Exists, GetData, SetData
+from zk_sansio.wire import Create, CreateMode, Exists, GetData, SetData, Sync
 
 READ_ONLY, SUSPENDED, CONNECTED = SessionState.READ_ONLY, SessionState.SUSPENDED, SessionState.CONNECTED
 SENTENCE = b"isro is not executed because it is not in the whitelist.\n"
@@ -115,7 +115,7 @@ def test_no_orphans_are_looked_for_where_none_can_be_removed() -> None:
     assert peer.take() == []
     peer.lose()
     peer.connect()
-    assert peer.taken() == [Exists("/e"), Exists("/f")]
+    assert peer.taken() == [Sync("/"), Exists("/e"), Exists("/f")]
 
 
 def test_its_last_zxid_stays() -> None:

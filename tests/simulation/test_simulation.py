@@ -110,3 +110,9 @@ def test_a_failure_tells_how_to_see_it_again() -> None:
     assert f"scripts/simulate --seed {found[0].seed}" in text
     assert "nemesis" in text
     assert "checker" in text
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_the_documentation_lists_the_mutants(name: str) -> None:
+    page = Path(__file__).parents[2] / "docs" / "testing.md"
+    assert f"| {name} |" in page.read_text()

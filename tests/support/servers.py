@@ -12,6 +12,7 @@ import signal
 import socket
 import ssl
 import time
+from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Self
 
@@ -42,7 +43,139 @@ def reserve_port() -> socket.socket:
     return reserved
 
 
-class ZooKeeperServer:
+class AnyServer(ABC):
+    """What tests may do with a server of whatever kind: `ZooKeeperServer`, or one in memory from `memory`.
+
+    Attributes:
+        server_id: The number in an ensemble; 0 for a server of its own.
+        port: The port for clients; it answers four-letter words, too.
+        ports: All ports that a member of an ensemble has.
+    """
+
+    server_id: int
+    port: int
+    ports: Ports
+    _version: str = ""
+
+    @property
+    def hosts(self) -> str:
+        """The connect string."""
+        return f"{HOST}:{self.port}"
+
+    @property
+    @abstractmethod
+    def alive(self) -> bool:
+        """Whether it runs; a paused one does."""
+
+    @property
+    @abstractmethod
+    def paused(self) -> bool:
+        """Whether it is held by `pause`."""
+
+    @property
+    def version(self) -> str:
+        """The version as the server tells it, such as "3.9.5"."""
+        if not self._version:
+            found = re.search(r"version: (\d+(\.\d+)*)", answer := self.four_letter("srvr"))
+            if found is None:
+                raise ServerFailedError(f"it does not tell its version: {answer}")
+            self._version = found[1]
+        return self._version
+
+    @property
+    def version_info(self) -> tuple[int, ...]:
+        """The version as numbers, to compare."""
+        return tuple(int(part) for part in self.version.split("."))
+
+    @abstractmethod
+    def start(self, *, wait: bool = True) -> None:
+        """Start it; if it is alive it goes on, also if it was paused.
+
+        Args:
+            wait: Return when it serves. A member of an ensemble serves only with enough of the others.
+
+        Raises:
+            ServerFailedError: It ended, or did not serve in time.
+        """
+
+    @abstractmethod
+    def stop(self) -> None:
+        """End it in an orderly way; nothing happens if it has ended."""
+
+    @abstractmethod
+    def kill(self) -> None:
+        """End it at once, paused or not; nothing happens if it has ended."""
+
+    @abstractmethod
+    def pause(self) -> None:
+        """Hold it: connections stay, and are still made, but nothing is answered."""
+
+    @abstractmethod
+    def resume(self) -> None:
+        """Let it go on; nothing happens if it is not paused."""
+
+    def restart(self, *, kill: bool = False) -> None:
+        """End it and start it again, on the same port, with the same data.
+
+        Args:
+            kill: At once.
+        """
+        if kill:
+            self.kill()
+        else:
+            self.stop()
+        self.start()
+
+    def heal(self) -> None:
+        """Bring the server back to life, whatever a test has done to it."""
+        self.start()
+
+    def wait_until_serving(self, timeout: float = START) -> None:
+        """Wait until the server has a mode, such as standalone or follower.
+
+        Raises:
+            ServerFailedError: It ended, or did not serve in time.
+        """
+        began = now = time.monotonic()
+        # A server that is just starting may leave a connection open for ever, so do not wait for it long at first.
+        while not self._serves(timeout=min(0.1 + (now - began) / 4, 2.0)):
+            now = time.monotonic()
+            if not self.alive:
+                raise ServerFailedError(self._failure("it ended"))
+            if now > began + timeout:
+                raise ServerFailedError(self._failure(f"it did not serve within {timeout} s"))
+            time.sleep(POLL)
+
+    def mode(self, *, timeout: float = 2.0) -> str | None:
+        """Tell what the server does: standalone, leader, follower, observer, read-only; None if it does not serve."""
+        if not self.alive or self.paused:
+            return None
+        try:
+            found = re.search(r"^Mode: (\S+)", self.four_letter("srvr", timeout=timeout), re.MULTILINE)
+        except OSError:
+            return None
+        return found[1] if found else None
+
+    def four_letter(self, word: str, *, timeout: float = 5.0) -> str:
+        """Ask one of the four-letter words.
+
+        Raises:
+            OSError: The server cannot be reached, or did not answer in time.
+        """
+        return four_letter(HOST, self.port, word, timeout=timeout)
+
+    def raw(self, *, session_ms: int = 10_000, session: tuple[int, bytes] = (0, bytes(16))) -> RawClient:
+        """Connect an independent client."""
+        return RawClient(HOST, self.port, session_ms=session_ms, session=session)
+
+    def _serves(self, timeout: float) -> bool:
+        return self.mode(timeout=timeout) is not None
+
+    def _failure(self, what: str) -> str:
+        return f"ZooKeeper on port {self.port}: {what}"
+
+
+class ZooKeeperServer(AnyServer):
     """One server process at a time, on ports of its own which it keeps, with data in a temporary folder.
 
     It is standalone, unless made by `ensemble.Ensemble`. Start it, close it in the end; under `with` both are done.
@@ -80,7 +213,6 @@ class ZooKeeperServer:
         self._log = self.folder / "server.log"
         self._process: Process | None = None
         self._paused = False
-        self._version = ""
         self.configure("")
 
     def configure(self, members: str) -> None:
@@ -89,11 +221,6 @@ class ZooKeeperServer:
         if self.server_id:
             (self.folder / "data" / "myid").write_text(str(self.server_id))
             (self.folder / "zoo.cfg.dynamic").write_text(members)
-
-    @property
-    def hosts(self) -> str:
-        """The connect string."""
-        return f"{HOST}:{self.port}"
 
     @property
     def secure_hosts(self) -> str:
@@ -115,21 +242,6 @@ class ZooKeeperServer:
         """Whether the process is held by `pause`."""
         return self._paused and self.alive
 
-    @property
-    def version(self) -> str:
-        """The version as the server tells it, such as "3.9.5"."""
-        if not self._version:
-            found = re.search(r"version: (\d+(\.\d+)*)", self.four_letter("srvr"))
-            if found is None:
-                raise ServerFailedError(self._failure("it does not tell its version"))
-            self._version = found[1]
-        return self._version
-
-    @property
-    def version_info(self) -> tuple[int, ...]:
-        """The version as numbers, to compare."""
-        return tuple(int(part) for part in self.version.split("."))
-
     def start(self, *, wait: bool = True) -> None:
         """Start the process; if it is alive it goes on, also if it was paused.
 
@@ -146,22 +258,6 @@ class ZooKeeperServer:
             self._process = self._owner.spawn([*argv, str(self.folder / "zoo.cfg")], cwd=self.folder, log=self._log)
         if wait:
             self.wait_until_serving()
-
-    def wait_until_serving(self, timeout: float = START) -> None:
-        """Wait until the server has a mode, such as standalone or follower.
-
-        Raises:
-            ServerFailedError: It ended, or did not serve in time.
-        """
-        began = now = time.monotonic()
-        # A server that is just starting may leave a connection open for ever, so do not wait for it long at first.
-        while not self._serves(timeout=min(0.1 + (now - began) / 4, 2.0)):
-            now = time.monotonic()
-            if not self.alive:
-                raise ServerFailedError(self._failure("it ended"))
-            if now > began + timeout:
-                raise ServerFailedError(self._failure(f"it did not serve within {timeout} s"))
-            time.sleep(POLL)
 
     def stop(self) -> None:
         """End the process in an orderly way (SIGTERM); nothing happens if it has ended.
@@ -198,18 +294,6 @@ class ZooKeeperServer:
             self._process.send_signal(signal.SIGCONT)
         self._paused = False
 
-    def restart(self, *, kill: bool = False) -> None:
-        """End the process and start it again, on the same port, with the same data.
-
-        Args:
-            kill: By SIGKILL.
-        """
-        if kill:
-            self.kill()
-        else:
-            self.stop()
-        self.start()
-
     def wipe(self) -> None:
         """Throw the data away, as if the server were new; it must not be alive."""
         if self.alive:
@@ -219,20 +303,6 @@ class ZooKeeperServer:
         if self.server_id:
             (self.folder / "data" / "myid").write_text(str(self.server_id))
 
-    def heal(self) -> None:
-        """Bring the server back to life, whatever a test has done to it."""
-        self.start()
-
-    def mode(self, *, timeout: float = 2.0) -> str | None:
-        """Tell what the server does: standalone, leader, follower, observer, read-only; None if it does not serve."""
-        if not self.alive or self.paused:
-            return None
-        try:
-            found = re.search(r"^Mode: (\S+)", self.four_letter("srvr", timeout=timeout), re.MULTILINE)
-        except OSError:
-            return None
-        return found[1] if found else None
-
     def four_letter(self, word: str, *, timeout: float = 5.0, context: ssl.SSLContext | None = None) -> str:
         """Ask one of the four-letter words; with a context, over TLS.
 
@@ -241,11 +311,7 @@ class ZooKeeperServer:
         """
         if context is not None:
             return four_letter("localhost", self.secure_port, word, timeout=timeout, context=context)
-        return four_letter(HOST, self.port, word, timeout=timeout)
-
-    def raw(self, *, session_ms: int = 10_000, session: tuple[int, bytes] = (0, bytes(16))) -> RawClient:
-        """Connect an independent client."""
-        return RawClient(HOST, self.port, session_ms=session_ms, session=session)
+        return super().four_letter(word, timeout=timeout)
 
     def log_tail(self, lines: int = 30) -> str:
         """Read the end of what the server has printed."""
@@ -273,7 +339,7 @@ class ZooKeeperServer:
         self.close()
 
     def _serves(self, timeout: float) -> bool:
-        if self.mode(timeout=timeout) is None:
+        if not super()._serves(timeout):
             return False
         if self.options.certificates is None:
             return True

@@ -12,10 +12,8 @@ import pytest
 
 from tests.support.proxy import ChaosProxy
 from tests.support.raw import CREATE, DELETE, GET_DATA, SET_DATA, RawClient, RawError, four_letter
-from tests.support.servers import HOST, ZooKeeperServer
+from tests.support.servers import HOST, AnyServer
 from tests.support.waiting import eventually
-
-pytestmark = pytest.mark.server
 
 
 class Echo(threading.Thread):
@@ -289,7 +287,7 @@ def test_drop_reply_when(proxy: ChaosProxy, root: str, witness: RawClient) -> No
     assert DELETE in proxy.opcodes
 
 
-def test_failing_predicate_comes_out_of_close(server: ZooKeeperServer) -> None:
+def test_failing_predicate_comes_out_of_close(server: AnyServer) -> None:
     proxy = ChaosProxy(server.port)
     proxy.drop_reply_when(lambda payload: bool(1 // 0))
     with pytest.raises(ConnectionError):
@@ -356,7 +354,7 @@ def test_dead_target_resets_the_client() -> None:
             open_raw(proxy)
 
 
-def test_session_moves_to_another_target(proxy: ChaosProxy, server: ZooKeeperServer) -> None:
+def test_session_moves_to_another_target(proxy: ChaosProxy, server: AnyServer) -> None:
     with ChaosProxy(proxy.port) as outer:
         client = open_raw(outer)
         outer.target = (HOST, server.port)
@@ -369,7 +367,7 @@ def test_session_moves_to_another_target(proxy: ChaosProxy, server: ZooKeeperSer
         RawClient(HOST, proxy.port, session=(client.session_id, client.password))
 
 
-def test_nothing_is_left_behind(server: ZooKeeperServer) -> None:
+def test_nothing_is_left_behind(server: AnyServer) -> None:
     """An open socket would be a ResourceWarning, which is an error here; a thread would be found by the leak check."""
     proxy = ChaosProxy(server.port)
     proxy.black_hole()

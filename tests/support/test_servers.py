@@ -277,7 +277,7 @@ def test_sasl(make_server: MakeServer) -> None:
         client.get("/")
 
 
-@pytest.mark.ensemble
+@pytest.mark.server
 def test_ensemble_elects_a_new_leader(ensemble: Ensemble) -> None:
     leader = ensemble.wait_for_leader()
     assert len(ensemble.followers()) == 2
@@ -296,7 +296,7 @@ def test_ensemble_elects_a_new_leader(ensemble: Ensemble) -> None:
     eventually(lambda: len(ensemble.followers()) == 2)
 
 
-@pytest.mark.ensemble
+@pytest.mark.server
 def test_ensemble_is_healed_between_tests(ensemble: Ensemble) -> None:
     ensemble.wait_for_leader()
     assert len(ensemble.followers()) == 2
@@ -304,14 +304,14 @@ def test_ensemble_is_healed_between_tests(ensemble: Ensemble) -> None:
     ensemble.kill(1)
 
 
-@pytest.mark.ensemble
+@pytest.mark.server
 def test_paused_leader_is_replaced(ensemble: Ensemble) -> None:
     leader = ensemble.wait_for_leader()
     leader.pause()
     assert ensemble.wait_for_leader(other_than=leader) is not leader
 
 
-@pytest.mark.ensemble
+@pytest.mark.server
 @pytest.mark.slow
 def test_read_only_member_and_newcomer(make_ensemble: MakeEnsemble) -> None:
     ensemble = make_ensemble(3, Options(tick_ms=200, read_only_mode=True, local_sessions=True))
