@@ -97,7 +97,7 @@ class Orphans:
         behind: gives the calls that were submitted after one that is being processed, answered or not.
 
     Attributes:
-        postponed: whether the server was too busy, so that it is time to `look` again when time has passed.
+        postponed: whether the server could not answer, so that it is time to `look` again when time has passed.
     """
 
     __slots__ = ("_behind", "_send", "_session_id", "_stale", "_suspects", "postponed")
