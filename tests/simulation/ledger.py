@@ -84,6 +84,12 @@ class Ledger:
         op = self.ops.get(data or b"")
         if op is None:
             return
+        # What a session that is over has left behind is deleted and made anew, so that it does not vanish later.
+        op.applied = [
+            (at, by, where)
+            for at, by, where in op.applied
+            if by == session or not any(gone > at and what == where for gone, _, what in self.deletes)
+        ]
         op.applied.append((zxid, session, path))
         if op.kind == "lock":
             return  # it queues again with each session

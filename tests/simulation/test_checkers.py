@@ -192,6 +192,21 @@ class TestWrites:
         bench.commit(DataSet("/a", op.data, 2))
         assert bench.found == ["twice"]
 
+    def test_made_anew_by_another_session(self, bench: Bench) -> None:
+        op = bench.ledger.begin("c", "create", "/a")
+        bench.make("/a", op.data)
+        bench.commit(Removed("/a"))
+        zxid = bench.commit(Made("/b", op.data, tuple(OPEN), 0, None, 2), session=OTHERS)
+        bench.ledger.ok(op, zxid=zxid, path="/b")
+        assert bench.found == []
+
+    def test_made_anew_by_the_same_session(self, bench: Bench) -> None:
+        op = bench.ledger.begin("c", "create", "/a")
+        bench.make("/a", op.data)
+        bench.commit(Removed("/a"))
+        bench.make("/a", op.data)
+        assert bench.found == ["twice"]
+
     def test_refused_but_there(self, bench: Bench) -> None:
         op = bench.ledger.begin("c", "create", "/a")
         bench.make("/a", op.data)
