@@ -88,7 +88,7 @@ class Ledger:
         op.applied = [
             (at, by, where)
             for at, by, where in op.applied
-            if by == session or not any(gone > at and what == where for gone, _, what in self.deletes)
+            if by == session or self._history.at(where, zxid - 1) is not None
         ]
         op.applied.append((zxid, session, path))
         if op.kind == "lock":
