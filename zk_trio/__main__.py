@@ -4,7 +4,7 @@ import sys
 from importlib.util import find_spec
 
 if __name__ == "__main__":
-    missing = [name for name in ("cyclopts", "rich") if find_spec(name) is None]
+    missing: list[str] = [name for name in ("cyclopts", "rich") if find_spec(name) is None]
     if missing:
         sys.exit(f"the command line needs {' and '.join(missing)}: pip install zk-sansio[trio,cli]")
     from zk_trio.cli import main

@@ -12,7 +12,7 @@ from tests.support.ensemble import AnyEnsemble
 from tests.support.servers import AnyServer
 from tests.support.waiting import blocking
 
-pytestmark = [pytest.mark.trio, pytest.mark.slow]
+pytestmark = [pytest.mark.trio, pytest.mark.slow, pytest.mark.server("processes that are killed")]
 
 KILLS = 10
 WRITERS = 5

@@ -9,7 +9,7 @@ from tests.support.proxy import ChaosProxy
 from tests.support.raw import RawClient, expire
 from tests.support.servers import HOST, AnyServer
 
-pytestmark = pytest.mark.trio
+pytestmark = [pytest.mark.trio, pytest.mark.server("real time, of a real server")]
 
 SLACK = 0.5
 """Seconds by which a busy machine may be late."""

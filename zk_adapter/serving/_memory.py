@@ -37,7 +37,7 @@ class MemoryTransport(Transport):
         leave: Callable[[MemoryTransport], object],
     ) -> None:
         # Not that of the base class, which is for sockets: no `sock` is set.
-        self.unsent = b""
+        self.unsent: bytes = b""
         self.connection: Connection = connection
         self.waiting: int = 0
         self.closed: bool = False

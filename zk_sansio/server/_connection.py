@@ -107,21 +107,22 @@ class Connection:
     """
 
     def __init__(self, server: Server, now: float, address: str, port: int) -> None:
-        self.server = server
-        self.address = address
-        self.port = port
-        self.closed = False
-        self.session_id = 0
-        self.session_timeout_ms = 0
+        self.server: Server = server
+        self.address: str = address
+        self.port: int = port
+        self.closed: bool = False
+        self.session_id: int = 0
+        self.session_timeout_ms: int = 0
         self.session: Session | None = None
         self.identities: list[Id] = [Id("ip", address)]
-        self.received = self.sent = 0
-        self.established = now
+        self.received: int = 0
+        self.sent: int = 0
+        self.established: float = now
         self.last_operation: int | None = None
-        self.last_xid = 0
-        self.last_zxid = 0
-        self.old_client = False
-        self.blocked = False
+        self.last_xid: int = 0
+        self.last_zxid: int = 0
+        self.old_client: bool = False
+        self.blocked: bool = False
         self._link: Link | None = None
         self._out: list[bytes] = []
         self._decoder = FrameDecoder(server.options.max_request)

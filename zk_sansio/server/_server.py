@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ._connection import Connection
 from ._faults import Faults
 from ._options import ServerOptions
+from ._sessions import Sessions
 from ._states import ServerState
 from ._tree import Entry, Result, SessionClosed, Tree, Watched
 from ._watches import Watches
@@ -39,19 +40,21 @@ class Server:
     """
 
     def __init__(self, ensemble: Ensemble, number: int, now: float) -> None:
-        self.ensemble = ensemble
-        self.id = number
-        self.state = ServerState.LOOKING
+        self.ensemble: Ensemble = ensemble
+        self.id: int = number
+        self.state: ServerState = ServerState.LOOKING
         self.options: ServerOptions = ensemble.options
-        self.tree = Tree(self._tell)
+        self.tree: Tree = Tree(self._tell)
         self.watches: Watches[Connection] = Watches(keeps_modes=self.options.profile.keeps_watch_modes)
-        self.applied = 0
-        self.lag = 0.0
-        self.up = True
-        self.isolated = False
-        self.started = now
-        self.port = self.received = self.sent = 0
-        self.local_sessions = ensemble.make_sessions()
+        self.applied: int = 0
+        self.lag: float = 0.0
+        self.up: bool = True
+        self.isolated: bool = False
+        self.started: float = now
+        self.port: int = 0
+        self.received: int = 0
+        self.sent: int = 0
+        self.local_sessions: Sessions = ensemble.make_sessions()
         self._connections: dict[Connection, None] = {}
         self._held = self._catching_up = False
         self._arrivals: deque[float] = deque()

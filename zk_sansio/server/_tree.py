@@ -181,13 +181,18 @@ class Node:
         owner: int = 0,
         lifetime: Lifetime = None,
     ) -> None:
-        self.data = data
-        self.acl = acl
-        self.czxid = self.mzxid = self.pzxid = zxid
-        self.ctime = self.mtime = time_ms
-        self.version = self.aversion = self.creations = 0
-        self.owner = owner
-        self.lifetime = lifetime
+        self.data: bytes | None = data
+        self.acl: tuple[ACL, ...] = acl
+        self.czxid: int = zxid
+        self.mzxid: int = zxid
+        self.pzxid: int = zxid
+        self.ctime: int = time_ms
+        self.mtime: int = time_ms
+        self.version: int = 0
+        self.aversion: int = 0
+        self.creations: int = 0
+        self.owner: int = owner
+        self.lifetime: Lifetime = lifetime
         self.children: dict[str, None] = {}
 
     @property
@@ -234,7 +239,7 @@ class Tree:
         }
         root.children["zookeeper"] = None
         zookeeper.children |= {"config": None, "quota": None}
-        self.last_zxid = 0
+        self.last_zxid: int = 0
         self.ephemerals: dict[int, dict[str, None]] = {}
         self.mortals: dict[str, None] = {}
 
