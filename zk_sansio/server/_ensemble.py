@@ -10,6 +10,7 @@ from collections.abc import Callable
 from math import floor
 from typing import Any, Protocol, TypeVar
 
+from ..acl import Id
 from ..errors import ErrorCode, InvalidRequestError, LocalProtocolError, error_from_code
 from ..wire import DECODE_ERRORS, HEADER, REQUESTS, Failed, Frame, OpCode, Reconfig, Request, Stat, Znode
 from ._access import allowed, digest_identity
@@ -61,17 +62,17 @@ class Ensemble:
     def __init__(self, size: int = 1, options: ServerOptions | None = None, *, random: RandomBits, now: float) -> None:
         if size < 1:
             raise InvalidRequestError(f"an ensemble has at least one server, not {size}")
-        self.options = options or ServerOptions()
+        self.options: ServerOptions = options or ServerOptions()
         self.log: list[Entry] = []
-        self.log_start = 0
+        self.log_start: int = 0
         self.leader: Server | None = None
         self._random = random
         self._secret = self.random_bytes(16)
-        self.sessions = self.make_sessions()
-        self.servers = tuple(Server(self, number, now) for number in range(1, size + 1))
-        self.config = Config({each.id: _spec(each.id, 0) for each in self.servers} if size > 1 else {}, 0)
+        self.sessions: Sessions = self.make_sessions()
+        self.servers: tuple[Server, ...] = tuple(Server(self, number, now) for number in range(1, size + 1))
+        self.config: Config = Config({each.id: _spec(each.id, 0) for each in self.servers} if size > 1 else {}, 0)
         secret = self.options.super_password
-        self.super_identity = None if secret is None else digest_identity(secret.encode())
+        self.super_identity: Id | None = None if secret is None else digest_identity(secret.encode())
         self._zxid = 0
         self._ready: dict[Connection, None] = {}
         self._faults: dict[Faults, None] = {}

@@ -35,10 +35,10 @@ class Session:
     __slots__ = ("_tick", "holder", "password", "session_id", "timeout_ms", "touched")
 
     def __init__(self, session_id: int, password: bytes, timeout_ms: int, now: float, tick: float) -> None:
-        self.session_id = session_id
-        self.password = password
-        self.timeout_ms = timeout_ms
-        self.touched = now
+        self.session_id: int = session_id
+        self.password: bytes = password
+        self.timeout_ms: int = timeout_ms
+        self.touched: float = now
         self.holder: Holder | None = None
         self._tick = tick
 
