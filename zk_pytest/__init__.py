@@ -16,7 +16,7 @@
 
 What the fixtures give is described with `zk_blocking.testing`. A test that lives in one event loop can do without
 them: ``async with zk_trio.testing.open_server() as server``, or the same of `zk_anyio.testing`, has clients in memory.
-Under trio's autojump clock, an hour passes in a millisecond there.
+Under trio's autojump clock nothing has to be waited for there.
 
 As every run of pytest loads this module, nothing else of the project is loaded before a fixture is used.
 """
@@ -54,6 +54,8 @@ def zk_server(request: pytest.FixtureRequest) -> Iterator[InMemoryServer]:
     # Not at the top: nearly no run of pytest needs it.
     from zk_blocking.testing import open_server
 
+    if "autojump_clock" in request.fixturenames:
+        pytest.fail("zk_server lives in real time, which autojump_clock jumps over: use zk_trio.testing.open_server()")
     options: dict[str, Any] = {}
     for mark in reversed(list(request.node.iter_markers("zk_server"))):  # the closest one last: it has the last word
         if len(mark.args) > 1:
@@ -71,3 +73,4 @@ def zk_client(zk_server: InMemoryServer) -> Iterator[Client]:
     # The server may be down when the test is over: then nobody waits for it.
     with zk_blocking.open_client(zk_server.hosts, close_grace=1.0) as client:
         yield client
+        zk_server.faults.heal()  # what a test has broken is not to hold up its end

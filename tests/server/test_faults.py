@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zk_conformance import Proxy
+from zk_sansio.errors import InvalidRequestError
 from zk_sansio.server._faults import Direction, Faults
 from zk_sansio.server._link import Link
 from zk_sansio.wire import XID_NOTIFICATION, XID_PING, Frame, OpCode
@@ -267,10 +268,33 @@ def test_frames_keep_their_order_until_all_have_passed() -> None:
 
 
 def test_a_misspelt_direction_is_no_fault_in_silence() -> None:
-    with pytest.raises(KeyError):
+    with pytest.raises(InvalidRequestError, match="both, requests, replies"):
         Faults().black_hole("reply")  # type: ignore[arg-type]
-    with pytest.raises(KeyError):
+    with pytest.raises(InvalidRequestError, match="both, requests, replies"):
         Faults().delay(1.0, "reply")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seconds", [-1, math.inf, math.nan, "x"])
+def test_a_delay_that_cannot_be(seconds: float) -> None:
+    with pytest.raises(InvalidRequestError, match="a delay is a number of seconds"):
+        Faults().delay(seconds)
+
+
+@pytest.mark.parametrize("k, op", [(-1, None), ("x", None), (OpCode.CREATE, None), (None, 999), (None, "create")])
+def test_a_trap_that_could_never_spring(k: int, op: int) -> None:
+    faults = Faults()
+    with pytest.raises(InvalidRequestError, match=r"handshake|OpCode"):
+        faults.cut_before_reply(k, op=op)
+    assert faults.armed == 0
+
+
+def test_what_has_not_sprung_is_told() -> None:
+    faults = Faults()
+    faults.drop_reply(1)
+    faults.cut_before_request(op=OpCode.SYNC)
+    assert faults.armed == 2
+    faults.heal()
+    assert faults.armed == 0
 
 
 def test_held_requests_meet_the_traps_when_they_are_let_go() -> None:
@@ -634,12 +658,6 @@ def test_without_a_condition() -> None:
     settle(faults)
     assert end.answered == [0, XID_PING]
     assert end.closed
-
-
-def test_a_handshake_has_no_opcode() -> None:
-    faults = Faults()
-    faults.drop_request(op=0)
-    assert connect(faults).answered == [0]
 
 
 def test_traps_spring_one_by_one() -> None:

@@ -16,7 +16,13 @@ import zk_trio
 from tests.support.waiting import eventually
 from zk_blocking.testing import Gate, InMemoryServer, open_server
 from zk_conformance import Proxy
-from zk_sansio.errors import ConnectError, ConnectionLossError, InvalidRequestError, SessionExpiredError
+from zk_sansio.errors import (
+    ConnectError,
+    ConnectionLossError,
+    InvalidRequestError,
+    LocalProtocolError,
+    SessionExpiredError,
+)
 from zk_sansio.server import ServerState
 from zk_sansio.session import SessionState
 from zk_sansio.wire import OpCode
@@ -265,3 +271,36 @@ def test_a_defect_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RuntimeError, match="defect") as caught:
         opening.__exit__(None, None, None)
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+def test_what_is_there_can_be_seen_while_nobody_leads() -> None:
+    with open_server(3) as server, server.open_client() as client:
+        client.create("/here", b"it is", ephemeral=True)
+        assert server.leader is not None
+        server.lose_quorum()
+        assert server.leader is None
+        assert server.get("/here") == b"it is"
+        assert server.children() == ["here", "zookeeper"]
+        with pytest.raises(LocalProtocolError, match="no member leads"):
+            server.set("/here", b"")
+        with pytest.raises(LocalProtocolError, match="no member leads"):
+            server.expire(client)
+        server.regain_quorum()
+
+
+@pytest.mark.parametrize("who", ["x", None, 1.5])
+def test_a_session_that_is_told_wrongly(who: Any) -> None:
+    with open_server() as server, pytest.raises(InvalidRequestError, match="its id, its client or its ticket"):
+        server.expire(who)
+
+
+@pytest.mark.parametrize("settings", [{"size": "3"}, {"size": 1.5}, {"profile": 3.8}])
+def test_servers_that_cannot_be(settings: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequestError), open_server(**settings):
+        pass
+
+
+@pytest.mark.parametrize("lag", [-1, float("nan"), "x"])
+def test_a_lag_that_cannot_be(lag: Any) -> None:
+    with open_server(3) as server, pytest.raises(InvalidRequestError, match="a lag is a number"):
+        server.lag(0, lag)

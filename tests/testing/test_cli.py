@@ -140,4 +140,4 @@ def test_without_the_extra() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=LIMIT, env=ENVIRONMENT, check=False
     )
     assert done.returncode == 1
-    assert done.stderr == "the command line needs cyclopts and rich: pip install zk-sansio[trio,cli]\n"
+    assert done.stderr == "the command line needs cyclopts and rich: pip install 'zk-sansio[trio,cli]'\n"

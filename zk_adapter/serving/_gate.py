@@ -102,6 +102,11 @@ class Gate:
         """How many traps have cut a connection."""
         return self._faults.cuts
 
+    @property
+    def armed(self) -> int:
+        """How many traps have not sprung."""
+        return self._faults.armed
+
     # --- faults
 
     def heal(self) -> None:

@@ -10,7 +10,7 @@ from math import inf
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
 from zk_sansio.acl import ACL, OPEN
-from zk_sansio.errors import InvalidRequestError, NoNodeError
+from zk_sansio.errors import InvalidRequestError, LocalProtocolError, NoNodeError
 from zk_sansio.server import Connection, Ensemble, Server
 from zk_sansio.session import Server as Address
 from zk_sansio.wire import Create, CreateMode, Delete, Exists, GetChildren, GetData, Request, SetData, Stat
@@ -172,6 +172,13 @@ class ServedEnsemble(ABC, Generic[G]):
         """How many members the ensemble has."""
         return len(self.ensemble.servers)
 
+    @property
+    def leader(self) -> int | None:
+        """The member that leads, counted from 0; None while there is no quorum, or an election is under way."""
+        with self._acting():
+            leader = self.ensemble.leader
+            return None if leader is None else leader.id - 1
+
     def connections(self) -> int:
         """How many connections there are now, through whatever way."""
         with self._acting():
@@ -203,11 +210,17 @@ class ServedEnsemble(ABC, Generic[G]):
     def expire(self, who: Who) -> bool:
         """End a session as its timeout would; return whether there was one.
 
+        Raises:
+            LocalProtocolError: no member leads.
+
         Args:
             who: the session.
         """
+        session = _session(who)
         with self._acting() as now:
-            return self.ensemble.expire(_session(who), now)
+            if session in self.ensemble.sessions and self.ensemble.leader is None:
+                raise LocalProtocolError("no session ends while no member leads; start the members, or let them meet")
+            return self.ensemble.expire(session, now)
 
     def move(self, who: Who, member: int) -> None:
         """Let somebody else resume a session at another member: its connection is closed at its next request.
@@ -277,10 +290,10 @@ class ServedEnsemble(ABC, Generic[G]):
             seconds: how long; 0 is at once.
         """
         with self._acting():
-            self._at(member).lag = seconds
+            self._at(member).set_lag(seconds)
 
     def _at(self, member: int) -> Server:
-        if not 0 <= member < self.size:
+        if member not in range(self.size):
             raise InvalidRequestError(f"members are counted from 0 to {self.size - 1}; there is no {member!r}")
         return self.ensemble.servers[member]
 
@@ -315,7 +328,7 @@ class ServedEnsemble(ABC, Generic[G]):
         return self._execute(Create(path, data, acl, mode), session).path
 
     def get(self, path: str) -> bytes | None:
-        """Read a znode's data.
+        """Read a znode's data, as it was committed last.
 
         Args:
             path: which.
@@ -323,7 +336,7 @@ class ServedEnsemble(ABC, Generic[G]):
         Raises:
             NoNodeError: there is none.
         """
-        return self._execute(GetData(path)).data
+        return self._look(GetData(path)).data
 
     def set(self, path: str, data: bytes | None, *, version: int = -1) -> Stat:
         """Write a znode's data.
@@ -357,7 +370,7 @@ class ServedEnsemble(ABC, Generic[G]):
             path: which.
         """
         try:
-            return self._execute(Exists(path))
+            return self._look(Exists(path))
         except NoNodeError:
             return None
 
@@ -370,8 +383,13 @@ class ServedEnsemble(ABC, Generic[G]):
         Raises:
             NoNodeError: there is none.
         """
-        names = self._execute(GetChildren(path))
+        names = self._look(GetChildren(path))
         return sorted(names)
+
+    def _look(self, request: Request[R]) -> R:
+        """Read, also while nobody leads."""
+        with self._acting() as now:
+            return self.ensemble.execute(request, now, at=max(self.ensemble.servers, key=lambda each: each.applied))
 
     def _execute(self, request: Request[R], session: int = 0) -> R:
         with self._acting() as now:
@@ -411,5 +429,7 @@ class ServedEnsemble(ABC, Generic[G]):
 
 
 def _session(who: Who) -> int:
-    session_id = who if isinstance(who, int) else who.session_id
+    session_id = who if isinstance(who, int) else getattr(who, "session_id", None)
+    if not isinstance(session_id, int):
+        raise InvalidRequestError(f"a session is told by its id, its client or its ticket, not by {who!r}")
     return session_id - 2**64 if session_id >= 2**63 else session_id  # a long of Java, as the wire has it

@@ -72,11 +72,11 @@ def make_ensemble(size: int, random: Random, settings: ServerSettings, now: floa
     unknown = settings.keys() - ServerSettings.__annotations__.keys()
     if unknown:
         raise TypeError(f"open_server does not know {', '.join(sorted(unknown))}")
-    if not 1 <= size <= _LARGEST:
+    if size not in range(1, _LARGEST + 1):
         raise InvalidRequestError(f"an ensemble has 1 to {_LARGEST} members, not {size!r}")
     chosen: dict[str, Any] = {**_FOR_TESTS, "clock_offset": time.time() - now, **settings}
     profile = chosen.get("profile")
-    if isinstance(profile, str):
+    if not isinstance(profile, (Profile, type(None))):
         if profile not in PROFILES:
             raise InvalidRequestError(f"profile is one of {', '.join(PROFILES)}, not {profile!r}")
         chosen["profile"] = PROFILES[profile]

@@ -20,6 +20,7 @@ from ._faults import Faults
 from ._handshake import answer_handshake
 from ._options import ServerOptions
 from ._prepare import Asker, prepare
+from ._reads import READS
 from ._refused import RefusedError
 from ._server import Server
 from ._sessions import Session, Sessions, next_tick
@@ -168,7 +169,7 @@ class Ensemble:
         self.commit(SessionOpened(timeout_ms), session.session_id, now, (connection.server, answer))
 
     def expire(self, session_id: int, now: float) -> bool:
-        """End a session as its timeout does; False if there is none."""
+        """End a session as its timeout does; False if there is none, or no leader, without which no session ends."""
         if session_id not in self.sessions or self.leader is None:
             return False
         self.commit(SessionClosed(), session_id, now)
@@ -288,23 +289,25 @@ class Ensemble:
         del self.log[:dropped]
         self.log_start += dropped
 
-    def execute(self, request: Request[R], now: float, *, session_id: int = 0) -> R:
-        """Carry out a request at the leader, as somebody else's doing who may do everything.
+    def execute(self, request: Request[R], now: float, *, session_id: int = 0, at: Server | None = None) -> R:
+        """Carry out a request, as somebody else's doing who may do everything.
 
         Args:
             request: which; one that sets a watch leaves none.
             now: the time.
             session_id: the session that ephemerals are to belong to; 0 for none.
+            at: the server to read from, in whatever state it is; None for the leader, who alone can write.
 
         Raises:
             ServerError: with the error code of the reply.
             LocalProtocolError: there is no leader, or no such session.
         """
-        if self.leader is None:
-            raise LocalProtocolError("this ensemble has no leader")
+        server = at if at is not None and request.opcode in READS else self.leader
+        if server is None:
+            raise LocalProtocolError("no member leads; start the servers, or let them meet, and let the election end")
         if session_id and session_id not in self.sessions:
             raise LocalProtocolError(f"there is no session {session_id:#x}")
-        connection = Connection.inside(self.leader, session_id, now)
+        connection = Connection.inside(server, session_id, now)
         frame = request.encode(1)
         connection.receive_frame(frame[4:], now)
         reply = connection.data_to_send()

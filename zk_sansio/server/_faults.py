@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from typing import Literal, TypeAlias
 
+from ..errors import InvalidRequestError
 from ._link import Link, Network, Port, Stage, Trap
+from ._options import check_seconds
 
 __all__ = ["Direction", "Faults"]
 
@@ -14,6 +16,12 @@ Direction: TypeAlias = Literal["both", "requests", "replies"]
 
 _WAYS: dict[Direction, tuple[bool, bool]] = {"both": (True, True), "requests": (True, False), "replies": (False, True)}
 """Whether each means requests, and whether it means replies; a direction that is misspelt must not mean neither."""
+
+
+def _ways(direction: Direction) -> tuple[bool, bool]:
+    if direction not in _WAYS:
+        raise InvalidRequestError(f"direction is one of {', '.join(_WAYS)}, not {direction!r}")
+    return _WAYS[direction]
 
 
 class Faults:
@@ -59,6 +67,11 @@ class Faults:
         return self._network.cuts
 
     @property
+    def armed(self) -> int:
+        """How many traps have not sprung; a test that is over leaves none, if it has met what it was to meet."""
+        return len(self._network.traps)
+
+    @property
     def refusing(self) -> bool:
         """Whether new connections are refused."""
         return self._refusing
@@ -97,7 +110,7 @@ class Faults:
         Args:
             direction: what is held back; the other direction is free.
         """
-        self._network.to_server.held, self._network.to_client.held = _WAYS[direction]
+        self._network.to_server.held, self._network.to_client.held = _ways(direction)
 
     def delay(self, seconds: float, direction: Direction = "both") -> None:
         """Let everything take that much longer; what is on its way already keeps its time.
@@ -106,7 +119,8 @@ class Faults:
             seconds: how long, in each direction.
             direction: what is delayed; the other direction stays as it is.
         """
-        requests, replies = _WAYS[direction]
+        check_seconds(seconds, "a delay")
+        requests, replies = _ways(direction)
         if requests:
             self._network.to_server.delay = seconds
         if replies:
@@ -178,6 +192,7 @@ class Faults:
         self._arm(Trap(stage=Stage.CORRUPT_REPLY, k=k, op=op, at=at))
 
     def _arm(self, trap: Trap) -> None:
+        trap.check()
         self._network.traps.append(trap)
 
     # --- what the server asks

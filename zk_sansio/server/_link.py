@@ -14,11 +14,13 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from ..errors import InvalidRequestError
 from ..wire import XID_NOTIFICATION, Frame, OpCode
 
 __all__ = ["Link", "Network", "Port", "Stage", "Trap", "Way"]
 
 _MOST_OPCODES = 10_000
+_OPCODES = frozenset(OpCode)
 _REQUEST_HEADER = struct.Struct(">ii")  # xid, opcode
 _REPLY_HEADER = struct.Struct(">ii")  # length, xid
 
@@ -64,6 +66,19 @@ class Trap:
     k: int | None = None
     op: int | None = None
     at: int = 0
+
+    def check(self) -> None:
+        """Refuse what could never spring, or is likely to be meant otherwise.
+
+        Raises:
+            InvalidRequestError: it says how it should be.
+        """
+        if self.k is not None and (type(self.k) is not int or self.k < 0):
+            raise InvalidRequestError(
+                f"k is the number of a request, 0 for the handshake, not {self.k!r}; op=... is its kind"
+            )
+        if self.op is not None and self.op not in _OPCODES:
+            raise InvalidRequestError(f"op is an opcode, such as OpCode.CREATE, not {self.op!r}")
 
     def catches(self, index: int, op: int | None) -> bool:
         """Whether it is meant for a request; without any condition it is, unless that is a handshake or a ping."""

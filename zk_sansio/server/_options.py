@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf
 
 from ..errors import InvalidRequestError
 from ..wire import DEFAULT_MAX_REQUEST
 from ._profile import PROFILES, Profile
 
-__all__ = ["ServerOptions"]
+__all__ = ["ServerOptions", "check_seconds"]
+
+
+def check_seconds(value: object, what: str) -> None:
+    """Refuse what is no time that can pass.
+
+    Raises:
+        InvalidRequestError: it says what is wrong.
+    """
+    if not isinstance(value, (int, float)) or not 0 <= value < inf:
+        raise InvalidRequestError(f"{what} is a number of seconds, 0 or more, not {value!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ._connection import Connection
 from ._faults import Faults
-from ._options import ServerOptions
+from ._options import ServerOptions, check_seconds
 from ._sessions import Sessions
 from ._states import ServerState
 from ._tree import Entry, Result, SessionClosed, Tree, Watched
@@ -31,7 +31,7 @@ class Server:
         tree: the znodes as it knows them; a follower may lag behind.
         watches: which connection waits for what.
         applied: how many changes of the ensemble's log it has applied.
-        lag: seconds that changes take to reach it; the leader knows them at once.
+        lag: seconds that changes take to reach it, see `set_lag`; the leader knows them at once.
         local_sessions: those that it made while it was read-only.
         started: when it was started last.
         port: where it listens; 0 if it does not.
@@ -123,6 +123,15 @@ class Server:
         """Connect it with the other servers again."""
         self.isolated = False
         self.ensemble.reorganize(now)
+
+    def set_lag(self, seconds: float) -> None:
+        """Let changes take that long to reach it; nothing holds those back that are on their way.
+
+        Raises:
+            InvalidRequestError: that is no time.
+        """
+        check_seconds(seconds, "a lag")
+        self.lag = seconds
 
     def hold(self) -> None:
         """Let no change reach it until `release`; it goes on serving what it has. Nothing holds the leader."""
