@@ -19,6 +19,7 @@ SUPER = Id("super", "")
 _AUTHENTICATED = ("digest", "sasl")
 """The schemes whose identities stand for ``auth`` in a list; an address does not."""
 
+_MOST_ENTRIES = 10_000
 _NUMBER = re.compile(r"[+-]?[0-9]{1,20}\Z")
 
 
@@ -55,6 +56,8 @@ def settle_acl(acl: Sequence[ACL], identities: Sequence[Id], *, sasl: bool, ipv6
             if not own:
                 raise RefusedError(ErrorCode.INVALID_ACL)
             settled += [ACL(entry.perms, each) for each in own]
+            if len(settled) > _MOST_ENTRIES:  # real servers would go on
+                raise RefusedError(ErrorCode.INVALID_ACL)
         elif (
             (scheme == "digest" and _is_digest(name))
             or (scheme == "ip" and is_address(name, ipv6=ipv6))

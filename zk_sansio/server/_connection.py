@@ -130,6 +130,7 @@ class Connection:
         self._greeted = self._ended = self._resuming = False
         self._waiting: deque[Frame] = deque()
         self._sasl: DigestMd5Server | None = None
+        self._known = set(self.identities)  # to find them in, should there be many
 
     @classmethod
     def inside(cls, server: Server, session_id: int, now: float) -> Connection:
@@ -335,11 +336,14 @@ class Connection:
         if self._resuming:
             return  # the loop that has led here goes on
         self._resuming = True
-        while self._waiting and not self.blocked:
-            frame = self._waiting.popleft()
-            xid, opcode = _REQUEST.unpack_from(frame)
-            self._take(xid, opcode, frame, now)
-        self._resuming = False
+        try:
+            while self._waiting and not self.blocked:
+                frame = self._waiting.popleft()
+                xid, opcode = _REQUEST.unpack_from(frame)
+                self._take(xid, opcode, frame, now)
+        finally:
+            self._resuming = False
+        self.server.ensemble.mark(self)  # there may be room for more, though nothing was answered
 
     # --- identities
 
@@ -387,7 +391,8 @@ class Connection:
         self.reply(xid, 0, 0, BUFFER.put(answer))
 
     def _add(self, identity: Id) -> None:
-        if identity not in self.identities:
+        if identity not in self._known:
+            self._known.add(identity)
             self.identities.append(identity)
 
     # --- what is sent

@@ -25,11 +25,26 @@ from ._refused import RefusedError
 from ._server import Server
 from ._sessions import Session, Sessions, next_tick
 from ._states import ServerState
-from ._tree import CONFIG, Change, Checked, DataSet, Entry, Refusal, Removed, Result, SessionClosed, SessionOpened
+from ._tree import (
+    CONFIG,
+    Change,
+    Checked,
+    DataSet,
+    Entry,
+    Refusal,
+    Removed,
+    Result,
+    SessionClosed,
+    SessionOpened,
+    weight,
+)
 
 __all__ = ["Ensemble", "RandomBits"]
 
 R = TypeVar("R")
+
+_MOST_LOG_BYTES = 64 * 1024 * 1024
+"""Data that old changes may keep in memory."""
 
 
 class RandomBits(Protocol):
@@ -74,7 +89,7 @@ class Ensemble:
         self.config: Config = Config({each.id: _spec(each.id, 0) for each in self.servers} if size > 1 else {}, 0)
         secret = self.options.super_password
         self.super_identity: Id | None = None if secret is None else digest_identity(secret.encode())
-        self._zxid = 0
+        self._zxid = self._log_bytes = 0
         self._ready: dict[Connection, None] = {}
         self._faults: dict[Faults, None] = {}
         self._election: float | None = None
@@ -206,8 +221,6 @@ class Ensemble:
         elif connection.session is not None and session_id not in self.sessions:
             change = Refusal(ErrorCode.SESSION_EXPIRED)  # this server has not heard of the end yet
         else:
-            assert self.leader is not None
-            self.leader.apply_all(now)
             try:
                 request, _ = REQUESTS[opcode].parse(frame, 8)
             except DECODE_ERRORS:
@@ -266,6 +279,7 @@ class Ensemble:
             server, answer = asked
             server.remember(self.log_end, answer)
         self.log.append(Entry(self._zxid, self._time_ms(now), session_id, change))
+        self._log_bytes += weight(change)
         if isinstance(change, SessionClosed):
             self.sessions.end(session_id)
         for server in self.servers:
@@ -274,7 +288,7 @@ class Ensemble:
         self.leader.apply_all(now)
         for server in self.servers:
             server.catch_up(now)
-        if len(self.log) > 2 * self.options.log_size:
+        if len(self.log) > 2 * self.options.log_size or self._log_bytes > _MOST_LOG_BYTES:
             self._forget_changes()
 
     @property
@@ -285,7 +299,12 @@ class Ensemble:
     def _forget_changes(self) -> None:
         """Drop old changes, but none that a follower still waits for."""
         needed = min(each.applied for each in self.servers if each.state.voting) - self.log_start
-        dropped = min(len(self.log) - self.options.log_size, needed)
+        dropped = 0
+        while dropped < needed and (
+            len(self.log) - dropped > self.options.log_size or self._log_bytes > _MOST_LOG_BYTES // 2
+        ):
+            self._log_bytes -= weight(self.log[dropped].change)
+            dropped += 1
         del self.log[:dropped]
         self.log_start += dropped
 
@@ -322,11 +341,12 @@ class Ensemble:
 
     # --- the members
 
-    def listens(self, server: Server, port: int) -> None:
-        """Take note of where a server can be reached, for /zookeeper/config."""
+    def listens(self, server: Server, port: int, host: str = "127.0.0.1") -> None:
+        """Take note of where a server can be reached, for /zookeeper/config; an IPv6 address comes in brackets."""
         server.port = port
         if len(self.servers) > 1 and not self._reconfigured:
-            self.config = Config({**self.config.members, server.id: _spec(server.id, port)}, self.config.version)
+            spec = _spec(server.id, port, host)
+            self.config = Config({**self.config.members, server.id: spec}, self.config.version)
             self._write_config()
 
     def _write_config(self) -> None:
@@ -402,8 +422,8 @@ class Ensemble:
             server.turn(ServerState.FOLLOWER)
 
 
-def _spec(number: int, port: int) -> str:
-    return f"127.0.0.1:{2887 + number}:{3887 + number}:participant;127.0.0.1:{port}"
+def _spec(number: int, port: int, host: str = "127.0.0.1") -> str:
+    return f"{host}:{2887 + number}:{3887 + number}:participant;{host}:{port}"
 
 
 def _end_local(server: Server, session: Session) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..errors import InvalidRequestError
-from ..wire import XID_NOTIFICATION, Frame, OpCode
+from ..wire import XID_NOTIFICATION, XID_PING, Frame, OpCode
 
 __all__ = ["Link", "Network", "Port", "Stage", "Trap", "Way"]
 
@@ -222,7 +222,8 @@ class Link:
         self._requests = _Flow(network.to_server)
         self._replies = _Flow(network.to_client)
         self._index = 0  # of the next request
-        self._owed: deque[tuple[int | None, Trap | None]] = deque()  # xids that are not answered; None: the handshake
+        # Requests without an answer, by xid, None being the handshake: for each the trap that waits for its reply.
+        self._owed: dict[int | None, deque[Trap | None]] = {}
         self._greeted = False  # the handshake is answered
         self._deaf = False  # no more requests
         self._cut = False  # nothing passes any more, and the next timeout closes
@@ -367,8 +368,8 @@ class Link:
                     self._deaf = True  # what is behind it must have the same outcome every time: none
                 case _:
                     pass  # it is about the reply alone
-        xid = _REQUEST_HEADER.unpack_from(frame)[0] if op is not None else None
-        self._owed.append((xid, trap))
+        xid = None if op is None else XID_PING if op == OpCode.PING else _REQUEST_HEADER.unpack_from(frame)[0]
+        self._owed.setdefault(xid, deque()).append(trap)
         return frame
 
     def _settle(self, frame: bytes) -> Trap | None:
@@ -382,11 +383,13 @@ class Link:
             if xid == XID_NOTIFICATION:
                 return None
         self._greeted = True
-        for owed in self._owed:
-            if owed[0] == xid:
-                self._owed.remove(owed)
-                return owed[1]
-        return None
+        owed = self._owed.get(xid)
+        if owed is None:
+            return None
+        trap = owed.popleft()
+        if not owed:
+            del self._owed[xid]
+        return trap
 
     def _deliver(self, frame: bytes, trap: Trap | None) -> None:
         """Let a reply arrive at the client."""

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import inf
+from math import inf, isfinite
 
 from ..errors import InvalidRequestError
 from ..wire import DEFAULT_MAX_REQUEST
 from ._profile import PROFILES, Profile
 
 __all__ = ["ServerOptions", "check_seconds"]
+
+_LONGEST_MS = 2**31 - 1
+_LATEST = 2.0**53 / 1000
+"""Seconds since 1970 that still count milliseconds."""
 
 
 def check_seconds(value: object, what: str) -> None:
@@ -66,6 +70,10 @@ class ServerOptions:
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense."""
+        times = [self.tick, self.cleanup_interval, self.election_time, self.clock_offset]
+        times += [each for each in (self.min_session_timeout, self.max_session_timeout) if each is not None]
+        if not all(map(isfinite, times)) or self.clock_offset > _LATEST:
+            raise InvalidRequestError("times are finite numbers of seconds")
         if self.tick <= 0 or self.cleanup_interval <= 0:
             raise InvalidRequestError("tick and cleanup_interval are positive numbers of seconds")
         if self.log_size < 1:
@@ -74,6 +82,8 @@ class ServerOptions:
             raise InvalidRequestError("an election takes no negative time")
         if self.session_timeouts[0] > self.session_timeouts[1]:
             raise InvalidRequestError("the shortest session timeout is longer than the longest one")
+        if self.session_timeouts[1] > _LONGEST_MS:
+            raise InvalidRequestError(f"a session timeout has {_LONGEST_MS} milliseconds at most")
         if self.require_sasl and not self.sasl_users:
             raise InvalidRequestError("SASL is required, but there are no sasl_users")
 

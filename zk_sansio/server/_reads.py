@@ -172,7 +172,8 @@ def _multi_read(reader: Reader, frame: Frame) -> bytes:
         except RefusedError as refused:
             results.append(Failed(refused.code))
         else:
-            size += len(node.data or b"")
+            names = node.children if isinstance(op, GetChildren) else ()
+            size += sum(map(len, names)) + 4 * len(names) if names else len(node.data or b"")
             if size > DEFAULT_MAX_REPLY:  # a real server would try; no client takes it
                 raise RemoteProtocolError("one request asks for too much")
             results.append(list(node.children) if isinstance(op, GetChildren) else Znode(node.data, node.stat))

@@ -134,7 +134,10 @@ class Server:
         self.lag = seconds
 
     def hold(self) -> None:
-        """Let no change reach it until `release`; it goes on serving what it has. Nothing holds the leader."""
+        """Let no change reach it until `release`, or the next election; it goes on serving what it has.
+
+        Nothing holds the leader.
+        """
         self._held = True
 
     def release(self, now: float) -> None:
@@ -163,16 +166,18 @@ class Server:
         if self._catching_up:
             return  # a request that waited for a change has made another one; the loop that has led here goes on
         self._catching_up = True
-        while (
-            self.state is ServerState.FOLLOWER
-            and not self._held
-            and self._arrivals
-            and self._arrivals[0] <= now
-            and self.applied < self.ensemble.log_end
-        ):
-            self._arrivals.popleft()
-            self._apply(now)
-        self._catching_up = False
+        try:
+            while (
+                self.state is ServerState.FOLLOWER
+                and not self._held
+                and self._arrivals
+                and self._arrivals[0] <= now
+                and self.applied < self.ensemble.log_end
+            ):
+                self._arrivals.popleft()
+                self._apply(now)
+        finally:
+            self._catching_up = False
 
     def apply_all(self, now: float) -> None:
         """Apply all changes there are."""
@@ -220,7 +225,10 @@ class Server:
         """Go to another state; whatever the clients had is over."""
         if state is self.state:
             return
+        if self.state is ServerState.READ_ONLY:
+            self.local_sessions = self.ensemble.make_sessions()
         self.state = state
+        self._held = False
         self._arrivals.clear()
         self._asked.clear()
         self._waiters.clear()

@@ -30,9 +30,10 @@ class Session:
         timeout_ms: as negotiated last.
         touched: when something was heard of it last.
         holder: the connection that it is attached to, or was.
+        due: when it is looked at next, to see whether it has expired.
     """
 
-    __slots__ = ("_tick", "holder", "password", "session_id", "timeout_ms", "touched")
+    __slots__ = ("_tick", "due", "holder", "password", "session_id", "timeout_ms", "touched")
 
     def __init__(self, session_id: int, password: bytes, timeout_ms: int, now: float, tick: float) -> None:
         self.session_id: int = session_id
@@ -41,6 +42,7 @@ class Session:
         self.touched: float = now
         self.holder: Holder | None = None
         self._tick = tick
+        self.due: float = self.expires
 
     @property
     def expires(self) -> float:
@@ -81,7 +83,7 @@ class Sessions(Mapping[int, Session]):
         session_id = unsigned - 2**64 if unsigned >= 2**63 else unsigned
         session = Session(session_id, self.password(session_id), timeout_ms, now, self._tick)
         self._sessions[session_id] = session
-        heappush(self._due, (session.expires, session_id))
+        heappush(self._due, (session.due, session_id))
         return session
 
     def password(self, session_id: int) -> bytes:
@@ -91,7 +93,9 @@ class Sessions(Mapping[int, Session]):
     def resume(self, session: Session, timeout_ms: int, now: float) -> None:
         """Take up a session again, maybe with another timeout."""
         session.timeout_ms, session.touched = timeout_ms, now
-        heappush(self._due, (session.expires, session.session_id))
+        if session.expires < session.due:  # the timeout is shorter than it was
+            session.due = session.expires
+            heappush(self._due, (session.due, session.session_id))
 
     def end(self, session_id: int) -> None:
         """Forget a session."""
@@ -108,14 +112,15 @@ class Sessions(Mapping[int, Session]):
 
     def expired(self, now: float) -> list[Session]:
         """Those whose time is up, in its order."""
-        found: list[Session] = []
+        found: dict[int, Session] = {}
         while self._due and self._due[0][0] <= now:
             _, session_id = heappop(self._due)
             session = self._sessions.get(session_id)
-            if session is None or session in found:
+            if session is None or session_id in found:
                 continue
             if session.expires <= now:
-                found.append(session)
+                found[session_id] = session
             else:
-                heappush(self._due, (session.expires, session_id))
-        return found
+                session.due = session.expires
+                heappush(self._due, (session.due, session_id))
+        return list(found.values())

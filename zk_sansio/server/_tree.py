@@ -33,6 +33,7 @@ __all__ = [
     "Several",
     "Tree",
     "Watched",
+    "weight",
 ]
 
 CONFIG = "/zookeeper/config"
@@ -342,3 +343,10 @@ class Tree:
             ):
                 found.append(path)
         return found
+
+
+def weight(change: Change) -> int:
+    """About how many bytes a change keeps in memory."""
+    if isinstance(change, Several):
+        return sum(map(weight, change.changes))
+    return len(change.data or b"") + 100 if isinstance(change, (Made, DataSet)) else 100
