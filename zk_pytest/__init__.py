@@ -60,6 +60,8 @@ def zk_server(request: pytest.FixtureRequest) -> Iterator[InMemoryServer]:
     for mark in reversed(list(request.node.iter_markers("zk_server"))):  # the closest one last: it has the last word
         if len(mark.args) > 1:
             raise TypeError(f"the marker zk_server takes the size and named options, not {mark.args!r}")
+        if mark.args and "size" in mark.kwargs:
+            raise TypeError(f"the marker zk_server takes one size, not {mark.args[0]!r} and {mark.kwargs['size']!r}")
         options |= dict(zip(["size"], mark.args, strict=False)) | mark.kwargs
     with open_server(**options) as server:
         yield server

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -237,6 +238,47 @@ def test_many_threads(connect: Connect) -> None:
         assert server.sessions() == []
 
 
+def test_a_way_opens_and_ends_while_nobody_goes_through_them() -> None:
+    opened, ending, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def work() -> None:
+        with server.proxy():
+            opened.set()
+            ending.wait(5)
+        ended.set()
+
+    with open_server(3) as server:
+        thread = threading.Thread(target=work)
+        with server._lock:  # as `start` and `stop` have it, which go through all ways
+            before = [*server._gates]
+            thread.start()
+            assert not opened.wait(0.02)
+            assert [*server._gates] == before
+        assert opened.wait(5)
+        with server._lock:
+            assert len(server._gates) == 2
+            ending.set()
+            assert not ended.wait(0.02)
+            assert len(server._gates) == 2
+        thread.join()
+        assert [*server._gates] == before
+
+
+def test_the_members_tell_where_they_listen() -> None:
+    hosts = ["127.0.0.2", "::1"]
+    if sys.platform != "linux":
+        hosts.remove("127.0.0.2")  # elsewhere it has to be set up first
+    for host in hosts:
+        with open_server(3, host=host) as server:
+            try:
+                entries = server.hosts.split(",")
+            except OSError:
+                assert host == "::1", "there is IPv4 everywhere"
+                continue
+            lines = (server.get("/zookeeper/config") or b"").decode().splitlines()
+            assert [line.partition(";")[2] for line in lines[:3]] == entries
+
+
 def test_other_event_loops() -> None:
     async def on_trio() -> None:
         async with zk_trio.open_client(server.hosts) as client:
@@ -286,6 +328,17 @@ def test_what_is_there_can_be_seen_while_nobody_leads() -> None:
         with pytest.raises(LocalProtocolError, match="no member leads"):
             server.expire(client)
         server.regain_quorum()
+
+
+def test_a_member_that_missed_something_is_not_asked() -> None:
+    with open_server(3, election_time=0.01) as server:
+        server.stop(0)
+        eventually(lambda: server.leader is not None)
+        with server.open_client() as client:
+            client.create("/here", ephemeral=True)
+            server.lose_quorum()
+            assert server.ephemerals(client) == {"/here"}
+            server.regain_quorum()
 
 
 @pytest.mark.parametrize("who", ["x", None, 1.5])

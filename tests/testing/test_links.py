@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 from random import Random
 from typing import Any
 from unittest.mock import Mock
 
 import pytest
 
-from tests.testing.kinds import HELLO, get_frame, read_frame
+from tests.testing.kinds import HELLO, Kind, get_frame, read_frame, until
 from zk_adapter import Transport, Want
 from zk_adapter.serving import _links
 from zk_adapter.serving._links import ENOUGH_QUEUED, MOST_OUTSTANDING, MOST_QUEUED, SocketLink, accept_one
@@ -170,6 +171,33 @@ def test_nothing_is_read_while_many_requests_wait() -> None:
             read_frame(one)
 
 
+def test_reading_goes_on_though_nothing_is_answered() -> None:
+    ensemble, faults = Ensemble(3, random=Random(0), now=0.0), Faults()
+    follower = next(each for each in ensemble.servers if each is not ensemble.leader)
+    connection = follower.accept(0.0, faults=faults)
+    assert connection is not None
+    one, two = socket.socketpair()
+    with one, two:
+        for sock in (one, two):
+            sock.setblocking(False)
+        link = SocketLink(connection, Transport(two), lambda: 0.0, Mock(), Mock())
+        one.send(HELLO)
+        link.receive()
+        follower.hold()
+        faults.black_hole("replies")
+        one.send(b"".join(SetData("/", b"", -1).encode(i) for i in range(2 * MOST_OUTSTANDING)))
+        link.receive()
+        assert not link.reading
+        resumed = link.resume = Mock()
+        ensemble.take_ready()
+        follower.release(0.0)
+        for each in ensemble.take_ready():
+            assert each is connection
+            link.collect()
+        resumed.assert_called_once_with()
+        assert link.resumes
+
+
 def test_who_reads_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_links, "MOST_QUEUED", 3 * BIG)
     with SocketScene() as scene:
@@ -267,7 +295,79 @@ def test_a_broken_socket_is_an_end() -> None:
         assert scene.link.ended
 
 
+def test_what_is_queued_at_the_end_of_writing_is_written(kind: Kind) -> None:
+    async def main() -> None:
+        client, sock = socket.socketpair()
+        with client:
+            for end in client, sock:
+                end.setblocking(False)
+            async with kind.testing.open_server() as server:
+                server._admit(kind.zk._stream.Stream(sock), server.faults, 0, "127.0.0.1", 0)
+                ((link, _),) = server._links.values()
+                received = bytearray()
+
+                def all_received() -> bool:
+                    with suppress(BlockingIOError):
+                        received.extend(client.recv(1 << 20))
+                    return len(received) >= 4 * BIG
+
+                pump, later = server._pump, [bytes(BIG)]
+
+                def pump_that_has_news() -> None:
+                    if later and link.queued == 0:  # the first one is written, and somebody else's turn adds a second
+                        link.connection.queue(later.pop())
+                    pump()
+
+                link.connection.queue(bytes(3 * BIG))
+                server.touch()
+                assert link.writing
+                server._pump = pump_that_has_news
+                await until(all_received)
+                assert later == []
+                await until(lambda: not link.writing)
+                assert link.queued == 0
+
+    kind.run(main)
+
+
 # --- in memory
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_a_client_in_memory_waits_while_many_requests_wait(answered: bool) -> None:
+    ensemble, faults = Ensemble(3, random=Random(0), now=0.0), Faults()
+    follower = next(each for each in ensemble.servers if each is not ensemble.leader)
+    connection = follower.accept(0.0, faults=faults)
+    assert connection is not None
+
+    def pump() -> None:
+        while ready := ensemble.take_ready():
+            assert ready == [connection]
+            stream.collect()
+
+    stream = MemoryStreamOfTest(connection, lambda: 0.0, pump, Mock())
+    assert stream.send(HELLO)
+    assert stream.receive()
+    follower.hold()
+    if not answered:
+        faults.black_hole("replies")  # nothing but the room for more tells the client to go on
+    count = 3 * MOST_OUTSTANDING
+    assert not stream.send(b"".join(SetData("/", b"", -1).encode(i) for i in range(count)))
+    assert MOST_OUTSTANDING < connection.outstanding < 2 * MOST_OUTSTANDING
+    for want in stream.sending():
+        assert want is Want.WRITABLE
+        assert not stream.writable
+        before = stream.woken
+        follower.release(0.0)
+        pump()
+        assert stream.writable
+        assert stream.woken > before
+        follower.hold()
+    follower.release(0.0)
+    pump()
+    assert connection.outstanding == 0
+    assert follower.tree.nodes["/"].version == count
+    assert bool(stream.receive()) == answered
 
 
 def test_a_client_in_memory_is_bounded() -> None:

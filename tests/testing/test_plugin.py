@@ -88,6 +88,9 @@ def test_unknown(zk_server): ...
 @pytest.mark.zk_server(1, 2)
 def test_two_sizes(zk_server): ...
 
+@pytest.mark.zk_server(3, size=5)
+def test_a_size_by_its_name_too(zk_server): ...
+
 @pytest.mark.zk_server(profile="4")
 def test_profile(zk_server): ...
 """
@@ -115,9 +118,10 @@ def test_the_fixtures_here(request: pytest.FixtureRequest) -> None:
 def test_wrong_marks(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(WRONG)
     result = pytester.runpytest_subprocess(*PLUGIN, timeout=60)
-    result.assert_outcomes(errors=3)
+    result.assert_outcomes(errors=4)
     output = result.stdout.str()
-    for said in "does not know nonsense", "not (1, 2)", "profile is one of 3.5, 3.8, 3.9, keeper":
+    sizes = "not (1, 2)", "one size, not 3 and 5"
+    for said in "does not know nonsense", *sizes, "profile is one of 3.5, 3.8, 3.9, keeper":
         assert said in output
 
 

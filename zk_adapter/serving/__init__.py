@@ -4,8 +4,9 @@
 """
 
 from zk_sansio._names import publish
+from zk_sansio.server import Direction
 
-from ._gate import Direction, Gate, open_listeners
+from ._gate import Gate, open_listeners
 from ._links import Link, SocketLink, accept_one
 from ._memory import MemoryTransport
 from ._served import HasSession, ServedEnsemble, Who

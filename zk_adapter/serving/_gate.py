@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import socket
 import sys
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from zk_sansio.errors import InvalidRequestError
-from zk_sansio.server import Faults
+from zk_sansio.server import Direction, Faults
 
 if TYPE_CHECKING:
     from ._served import ServedEnsemble
 
-__all__ = ["Direction", "Gate", "open_listeners"]
-
-Direction: TypeAlias = Literal["both", "requests", "replies"]
-"""Requests are all that clients send, replies all that the server sends: notifications and pings too."""
+__all__ = ["Gate", "open_listeners"]
 
 _BACKLOG = 1024
 
@@ -63,7 +60,8 @@ class Gate:
                 self._served._listen(listener, self, member)
             if self is self._served.faults:
                 for server, listener in zip(self._served.ensemble.servers, self._listeners, strict=True):
-                    self._served.ensemble.listens(server, listener.getsockname()[1])
+                    host, port = _address(listener)
+                    self._served.ensemble.listens(server, port, host)
             self._let_knock()
         return self._listeners
 
@@ -78,6 +76,8 @@ class Gate:
                 listener.listen(_BACKLOG)
             elif listens and not wanted:
                 listener.shutdown(socket.SHUT_RDWR)  # the port stays its own
+        # A server that waits in a thread gives up on a listener for a moment while the kernel refuses: let it look at
+        # all of them now. Where nothing is shut down, nothing was given up on.
         self._served._rearm()
 
     # --- what is seen
@@ -280,5 +280,11 @@ def _cannot_listen(host: str, port: int, error: OSError) -> OSError:
 
 
 def _named(listener: socket.socket) -> str:
+    host, port = _address(listener)
+    return f"{host}:{port}"
+
+
+def _address(listener: socket.socket) -> tuple[str, int]:
+    """Where it listens; an IPv6 address is in brackets, as it is wherever a port follows."""
     host, port = listener.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return (f"[{host}]" if ":" in host else host), port

@@ -3,6 +3,10 @@
 What a client may make a server keep is bounded on both ways. Requests are taken in small pieces, and none are taken
 while many replies wait to be sent, so that a client that reads nothing is not answered either. What comes all the
 same, such as notifications, is limited by `MOST_QUEUED`: then the client is cut off.
+
+Faults are beyond these bounds. What a black hole or a delay holds back, requests and replies alike, is kept by
+`zk_sansio.server.Faults` and not counted here, so that a client that goes on asking may make a server keep any amount.
+It counts when it is let go: then a client that is owed more than `MOST_QUEUED` at once may be cut off.
 """
 
 from __future__ import annotations

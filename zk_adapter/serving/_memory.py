@@ -9,7 +9,7 @@ from zk_sansio.server import Connection
 from zk_sansio.session import Session
 
 from .._transport import Transport, Want
-from ._links import ENOUGH_QUEUED, MOST_QUEUED, feed
+from ._links import ENOUGH_QUEUED, MOST_OUTSTANDING, MOST_QUEUED, feed
 
 __all__ = ["MemoryTransport"]
 
@@ -62,6 +62,8 @@ class MemoryTransport(Transport):
             self._take(data)
         if self.connection.closed:
             self.hang_up()
+        elif self.unsent and self.writable:
+            self.changed()  # requests may have been carried out, though nothing was answered that would wake anybody
 
     def hang_up(self) -> None:
         """The server ends the connection; what has arrived is there to be read."""
@@ -90,7 +92,10 @@ class MemoryTransport(Transport):
     @property
     def writable(self) -> bool:
         """Whether `send_more` can do something."""
-        return self.waiting <= ENOUGH_QUEUED or self._finished or self.closed
+        if self._finished or self.closed:
+            return True
+        # What `feed` looks at, too: otherwise who sends would go on trying while it takes nothing.
+        return self.waiting <= ENOUGH_QUEUED and self.connection.outstanding <= MOST_OUTSTANDING
 
     @property
     def ended(self) -> bool:

@@ -62,9 +62,9 @@ class ServedEnsemble(ABC, Generic[G]):
         self._links: dict[Connection, tuple[Link, Gate]] = {}
         self._armed = inf  # the deadline that the timer waits for
         self._closed = False
-        self._gates: set[Gate] = set()
+        self._gates: dict[Gate, None] = {}  # changed within `_acting` alone: others go through it there
         self._door: G = self._make_gate(port)
-        self._gates.add(self._door)
+        self._gates[self._door] = None
 
     # --- for adapters
 
@@ -137,6 +137,7 @@ class ServedEnsemble(ABC, Generic[G]):
 
     def _close_gate(self, gate: Gate) -> None:
         with self._acting():
+            self._gates.pop(gate, None)
             gate._closed = True
             for listener in gate._listeners or ():
                 self._unlisten(listener)
@@ -193,11 +194,11 @@ class ServedEnsemble(ABC, Generic[G]):
     def proxy(self) -> Iterator[G]:
         """Another way to the same servers, with ports and faults of its own, for as long as the scope lasts."""
         gate = self._make_gate(0)
-        self._gates.add(gate)
+        with self._acting():
+            self._gates[gate] = None
         try:
             yield gate
         finally:
-            self._gates.discard(gate)
             self._close_gate(gate)
 
     # --- what may happen to it
@@ -322,6 +323,8 @@ class ServedEnsemble(ABC, Generic[G]):
 
         Raises:
             ServerError: it cannot be made.
+            LocalProtocolError: no member leads, or there is no such session.
+            InvalidRequestError: *ephemeral_of* is not something that has a session.
         """
         session = 0 if ephemeral_of is None else _session(ephemeral_of)
         mode = CreateMode(bool(session) + 2 * sequential)
@@ -348,6 +351,7 @@ class ServedEnsemble(ABC, Generic[G]):
 
         Raises:
             ServerError: it cannot be done.
+            LocalProtocolError: no member leads.
         """
         return self._execute(SetData(path, data, version))
 
@@ -360,6 +364,7 @@ class ServedEnsemble(ABC, Generic[G]):
 
         Raises:
             ServerError: it cannot be done.
+            LocalProtocolError: no member leads.
         """
         self._execute(Delete(path, version))
 
@@ -389,7 +394,11 @@ class ServedEnsemble(ABC, Generic[G]):
     def _look(self, request: Request[R]) -> R:
         """Read, also while nobody leads."""
         with self._acting() as now:
-            return self.ensemble.execute(request, now, at=max(self.ensemble.servers, key=lambda each: each.applied))
+            return self.ensemble.execute(request, now, at=self._newest())
+
+    def _newest(self) -> Server:
+        """The member that knows most of what was committed: who leads, if anybody does."""
+        return max(self.ensemble.servers, key=lambda each: each.applied)
 
     def _execute(self, request: Request[R], session: int = 0) -> R:
         with self._acting() as now:
@@ -409,8 +418,7 @@ class ServedEnsemble(ABC, Generic[G]):
             who: the session.
         """
         with self._acting():
-            tree = (self.ensemble.leader or self.ensemble.servers[0]).tree
-            return frozenset(tree.ephemerals.get(_session(who), ()))
+            return frozenset(self._newest().tree.ephemerals.get(_session(who), ()))
 
     def watches(self, who: Who) -> frozenset[str]:
         """The paths that a session watches at the member that it is connected to.

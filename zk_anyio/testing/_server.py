@@ -183,11 +183,11 @@ class InMemoryServer(ServedEnsemble[Gate]):
         try:
             while not link.flush():
                 await anyio.wait_writable(stream.sock)
-            self._pump()
         except anyio.ClosedResourceError:
             pass  # somebody has hung up
         finally:
             link.writing = False
+        self._pump()  # not earlier: what it adds to the queue begins to be written only if nobody is writing
 
 
 @asynccontextmanager

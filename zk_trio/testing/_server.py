@@ -162,11 +162,11 @@ class InMemoryServer(ServedEnsemble[Gate]):
         try:
             while not link.flush():
                 await trio.lowlevel.wait_writable(stream.sock)
-            self._pump()
         except trio.ClosedResourceError:
             pass
         finally:
             link.writing = False
+        self._pump()  # not earlier: what it adds to the queue begins to be written only if nobody is writing
 
 
 @asynccontextmanager
